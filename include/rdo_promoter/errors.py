@@ -1,0 +1,108 @@
+"""The exception tree of the package.
+
+Every message says what, where, why, and what to do. The branch says what a caller may do::
+
+    PromoterError
+    +-- TransientError             try again, nothing is known to be wrong for good
+    |   +-- ServiceError           no answer, a time-out, a 5xx or a 429
+    +-- PermanentError             trying again gives the same answer; a person has to act
+    |   +-- ConfigError            a release file, a Connection or a form is wrong
+    |   +-- AuthError              not logged in, or not allowed
+    |   +-- NotFoundError          something that is needed does not exist
+    |   +-- AnswerError            a server's answer is not what it promised
+    |   |   +-- DigestMismatchError
+    |   +-- PreflightError         a promotion was refused before anything was changed
+    |   +-- ConflictError          somebody outside moved a label meanwhile
+    +-- SupersededError            a newer build holds the label: this one has nothing left to win
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class PromoterError(Exception):
+    """Base of all errors that this package raises on purpose."""
+
+
+class TransientError(PromoterError):
+    """The same call may succeed later."""
+
+
+class ServiceError(TransientError):
+    """A service did not answer, or answered that it could not serve.
+
+    :param message: what was asked of which service, and what came back.
+    :param status: the HTTP status, when there was an answer.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class PermanentError(PromoterError):
+    """The same call will fail again until a person has changed something."""
+
+
+class ConfigError(PermanentError):
+    """A release file, a Connection or a form holds something that cannot be used."""
+
+
+class AuthError(PermanentError):
+    """Credentials are missing, wrong, or not sufficient."""
+
+
+class NotFoundError(PermanentError):
+    """Something that is needed does not exist."""
+
+
+class AnswerError(PermanentError):
+    """A server answered with something else than what was asked for."""
+
+
+class DigestMismatchError(AnswerError):
+    """Content or a tag has another digest than the one that was promised.
+
+    :param what: the content, for example ``nova-api:current-tripleo``.
+    :param actual: the digest that was found.
+    :param expected: the digest that it has to have.
+    :param where: the service, for example ``registry dockerhub``.
+    """
+
+    def __init__(self, what: str, *, actual: str | None, expected: str, where: str) -> None:
+        super().__init__(f"{what} is {actual or 'missing'}, expected {expected} ({where})")
+        self.what = what
+        self.actual = actual
+        self.expected = expected
+        self.where = where
+
+
+class PreflightError(PermanentError):
+    """A promotion was refused; nothing has been changed.
+
+    :param subject: the promotion, for example ``54480e71 to current-tripleo``.
+    :param problems: one line for each thing that is missing or wrong.
+    """
+
+    def __init__(self, subject: str, problems: Sequence[str]) -> None:
+        lines = "\n".join(f"  - {problem}" for problem in problems)
+        super().__init__(f"{subject} is refused, nothing was changed; {len(problems)} problem(s):\n{lines}")
+        self.subject = subject
+        self.problems = tuple(problems)
+
+
+class ConflictError(PermanentError):
+    """A label names another build than when the plan was made: somebody outside moved it."""
+
+
+class SupersededError(PromoterError):
+    """A newer build holds the label.
+
+    :param message: which build is superseded by which.
+    :param by: the full hash of the build that holds the label.
+    """
+
+    def __init__(self, message: str, *, by: str) -> None:
+        super().__init__(message)
+        self.by = by

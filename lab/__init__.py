@@ -1,0 +1,1 @@
+"""A whole RDO on one machine: real DLRN, container registries, image server, and CI that votes."""

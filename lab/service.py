@@ -1,0 +1,170 @@
+"""A service of the lab: one process group, known by a file, started once and ended for good."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+HOST = "127.0.0.1"
+
+
+class LabError(RuntimeError):
+    """The lab cannot do what was asked; the message says what to do."""
+
+
+def wait_for(condition: Callable[[], bool], what: str, *, deadline: float = 30.0, every: float = 0.05) -> None:
+    """Wait until the condition holds.
+
+    :param deadline: seconds.
+    :param every: seconds between two looks.
+    :raises LabError: when it does not hold in time.
+    """
+    end = time.monotonic() + deadline
+    while not condition():
+        if time.monotonic() > end:
+            raise LabError(f"{what}: not so after {deadline:.0f} s")
+        time.sleep(every)
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def listens(port: int) -> bool:
+    """Tell whether something accepts connections on the port."""
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex((HOST, port)) == 0
+
+
+@dataclass(frozen=True)
+class Service:
+    """A long-running process of the lab.
+
+    Its state is a file `<run>/<name>.json` with pid, start time and port. A pid alone does not name a
+    process for long, so the start time is compared as well. The port is chosen once and kept in
+    `<run>/<name>.port`, so that a service that is started again answers at the same address.
+
+    :param name: its name, unique in the lab.
+    :param run: folder of state files and logs.
+    :param command: called with the port; returns the words to execute.
+    :param ready: called with the port; True once the service answers.
+    :param env: variables added to the environment.
+    :param cwd: working directory.
+    :param deadline: seconds to become ready.
+    """
+
+    name: str
+    run: Path
+    command: Callable[[int], Sequence[str]]
+    ready: Callable[[int], bool] = listens
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: Path | None = None
+    deadline: float = 30.0
+
+    @property
+    def log(self) -> Path:
+        """What the process prints."""
+        return self.run / f"{self.name}.log"
+
+    @property
+    def _state(self) -> Path:
+        return self.run / f"{self.name}.json"
+
+    @property
+    def port(self) -> int:
+        """The service's port, chosen at the first question and kept for the lab's life."""
+        file = self.run / f"{self.name}.port"
+        if not file.exists():
+            self.run.mkdir(parents=True, exist_ok=True)
+            file.write_text(str(free_port()))
+        return int(file.read_text())
+
+    def process(self) -> psutil.Process | None:
+        """Return the running process, or None."""
+        try:
+            state = json.loads(self._state.read_text())
+            process = psutil.Process(state["pid"])
+            same = abs(process.create_time() - state["created"]) < 1.0
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        except (FileNotFoundError, json.JSONDecodeError, KeyError, psutil.NoSuchProcess):
+            return None
+
+    def start(self) -> bool:
+        """Start the process unless it runs; return True when it was started.
+
+        :raises LabError: when it ends at once, with the last lines of its log.
+        """
+        if self.process() is not None:
+            return False
+        self.run.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            child = subprocess.Popen(
+                list(self.command(self.port)),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **self.env},
+                cwd=self.cwd,
+                start_new_session=True,
+            )
+        created = psutil.Process(child.pid).create_time()
+        self._state.write_text(json.dumps({"pid": child.pid, "created": created, "port": self.port}))
+        return True
+
+    def wait_ready(self) -> None:
+        """Wait until the service answers.
+
+        :raises LabError: when it has ended or does not answer in time, with the last lines of its log.
+        """
+
+        def look() -> bool:
+            if self.process() is None:
+                raise LabError(f"{self.name} ended while starting; its log {self.log} ends with:\n{self.tail()}")
+            return self.ready(self.port)
+
+        try:
+            wait_for(look, f"{self.name} answers on port {self.port}", deadline=self.deadline)
+        except LabError as error:
+            raise LabError(f"{error}\n{self.tail()}") from error
+
+    def tail(self, lines: int = 15) -> str:
+        """Return the last lines of the log."""
+        if not self.log.exists():
+            return ""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def stop(self, sig: signal.Signals = signal.SIGTERM, deadline: float = 10.0) -> None:
+        """End the whole process group, gently first, and forget it."""
+        process = self.process()
+        if process is not None:
+            family = [process, *process.children(recursive=True)]
+            self._signal_group(process.pid, sig)
+            _, alive = psutil.wait_procs(family, timeout=deadline)
+            if alive:
+                self._signal_group(process.pid, signal.SIGKILL)
+                for survivor in alive:
+                    if survivor.is_running():
+                        survivor.kill()
+                psutil.wait_procs(alive, timeout=5)
+        self._state.unlink(missing_ok=True)
+
+    @staticmethod
+    def _signal_group(pid: int, sig: signal.Signals) -> None:
+        try:
+            os.killpg(pid, sig)
+        except ProcessLookupError:
+            pass
