@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -21,7 +22,9 @@ class LabError(RuntimeError):
     """The lab cannot do what was asked; the message says what to do."""
 
 
-def wait_for(condition: Callable[[], bool], what: str, *, deadline: float = 30.0, every: float = 0.05) -> None:
+def wait_for(
+    condition: Callable[[], bool], what: str, *, deadline: float = 30.0, every: float = 0.05
+) -> None:
     """Wait until the condition holds.
 
     :param deadline: seconds.
@@ -133,7 +136,9 @@ class Service:
 
         def look() -> bool:
             if self.process() is None:
-                raise LabError(f"{self.name} ended while starting; its log {self.log} ends with:\n{self.tail()}")
+                raise LabError(
+                    f"{self.name} ended while starting; its log {self.log} ends with:\n{self.tail()}"
+                )
             return self.ready(self.port)
 
         try:
@@ -164,7 +169,5 @@ class Service:
 
     @staticmethod
     def _signal_group(pid: int, sig: signal.Signals) -> None:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, sig)
-        except ProcessLookupError:
-            pass

@@ -1,0 +1,112 @@
+"""Which of two builds is newer, and may a build be given to CI now? Pure.
+
+The order of builds is DLRN's order of entering the candidate label. A build's place is its *first*
+entry: promoting an old build to the candidate label again has it tested again, it does not make it
+younger. Two builds that entered in the same second cannot be told apart by DLRN's rows; then neither is
+newer, and neither may replace the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rdo_promoter.model.build import Build
+from rdo_promoter.model.promotions import PromotionRow
+from rdo_promoter.model.verdict import BUILDER_VOTE, Criteria, JobState, judge
+from rdo_promoter.model.votes import Vote
+
+
+def first_entry(candidate_rows: Iterable[PromotionRow], build: Build) -> int | None:
+    """Return when the build first entered the candidate label (seconds since the epoch), or None."""
+    times = [row.timestamp for row in candidate_rows if row.build == build]
+    return min(times, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A build and its place in the order.
+
+    :param build: the build.
+    :param entered: its first entry into the candidate label, seconds since the epoch; for a build that
+        was never a candidate, its first entry into the promoted label (somebody moved it by hand).
+    """
+
+    build: Build
+    entered: int
+
+
+def superseded(ours: Standing, holder: Standing | None) -> bool:
+    """Tell whether the promoted label's holder leaves our build nothing to win.
+
+    True when another build holds the label and ours is not newer than it (design, invariant 2).
+
+    :param holder: the build that holds the promoted label, None when nothing does.
+    """
+    if holder is None or holder.build == ours.build:
+        return False
+    return holder.entered >= ours.entered
+
+
+def displaced(build: Build, candidate_holder: PromotionRow | None, votes: Iterable[Vote]) -> bool:
+    """Tell whether another build took the candidate label before CI said anything about this one."""
+    if candidate_holder is None or candidate_holder.build == build:
+        return False
+    return all(vote.job == BUILDER_VOTE for vote in votes)
+
+
+@dataclass(frozen=True, slots=True)
+class InCi:
+    """A build that holds, or lately held, the candidate label.
+
+    :param row: its newest entry.
+    :param votes: its votes.
+    """
+
+    row: PromotionRow
+    votes: tuple[Vote, ...]
+
+
+def occupies_ci(entry: InCi, criteria: Criteria, *, now: int, within: int) -> bool:
+    """Tell whether CI still needs the candidate label to stand still for this build.
+
+    It does while a required job has not voted and its deadline has not passed. A job that failed has
+    read the label; its rerun names the hash.
+
+    :param now: DLRN's time, seconds since the epoch.
+    :param within: the stage's deadline, seconds after the entry.
+    """
+    if now - entry.row.timestamp >= within:
+        return False
+    return bool(judge(criteria, entry.votes).in_state(JobState.MISSING))
+
+
+def refuse_admission(
+    build: Build,
+    in_ci: Sequence[InCi],
+    criteria: Criteria,
+    *,
+    now: int,
+    within: int,
+    max_in_ci: int,
+    min_gap: int,
+) -> str | None:
+    """Return why the build may not take the candidate label now, or None when it may.
+
+    :param in_ci: the label's newest holders, newest first, one entry a build.
+    :param now: DLRN's time, seconds since the epoch.
+    :param within: the stage's deadline, seconds.
+    :param max_in_ci: how many builds CI may work on at once.
+    :param min_gap: seconds that the label has to stand still at least.
+    """
+    others = [entry for entry in in_ci if entry.row.build != build]
+    busy = [entry for entry in others if occupies_ci(entry, criteria, now=now, within=within)]
+    if len(busy) >= max_in_ci:
+        names = ", ".join(entry.row.build.full_hash for entry in busy)
+        return f"CI busy with {names}"
+    if others and (waited := now - others[0].row.timestamp) < min_gap:
+        return (
+            f"CI got {others[0].row.build.full_hash} {waited} s ago; "
+            f"the candidate label stands still for {min_gap} s"
+        )
+    return None

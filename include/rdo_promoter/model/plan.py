@@ -1,0 +1,219 @@
+"""From desired and observed to the changes that are left. Pure.
+
+A plan is a set difference: what is in place needs no change, so a plan made after a crash, at whatever
+point, is the rest of the plan made before it. Nothing that an earlier plan noted is trusted.
+
+The order is part of the type: copies under the hash tag, then tags and links, then DLRN's labels
+(`Plan.changes`). Of DLRN's two labels ``previous-<label>`` moves first: DLRN's promoted label is the
+commit point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from rdo_promoter.model.build import Build
+from rdo_promoter.model.promotion import (
+    DlrnState,
+    Observed,
+    Promotion,
+    RegistryState,
+    ServerState,
+    previous_label,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CopyContainer:
+    """Copy a container from the source registry to another one, under the hash tag."""
+
+    registry: str
+    container: str
+    digest: str
+    tag: str
+
+    def __str__(self) -> str:
+        return f"{self.registry}: copy {self.container}:{self.tag} {self.digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class TagContainer:
+    """Move a container's label tag to a digest that the registry holds."""
+
+    registry: str
+    container: str
+    tag: str
+    digest: str
+    was: str | None
+
+    def __str__(self) -> str:
+        return f"{self.registry}: tag {self.container}:{self.tag} {self.was or 'nothing'} -> {self.digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class SetLink:
+    """Move a link on an image server to another folder."""
+
+    server: str
+    link: str
+    target: str
+    was: str | None
+
+    def __str__(self) -> str:
+        return f"{self.server}: link {self.link} {self.was or 'nothing'} -> {self.target}"
+
+
+@dataclass(frozen=True, slots=True)
+class MoveLabel:
+    """Promote a build to a label in DLRN."""
+
+    label: str
+    build: Build
+    was: str | None
+
+    def __str__(self) -> str:
+        return f"DLRN: {self.label} {self.was or 'nothing'} -> {self.build.full_hash}"
+
+
+Change = CopyContainer | TagContainer | SetLink | MoveLabel
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The changes that are left, and what forbids to begin.
+
+    :param copies: containers that a registry lacks under the hash tag.
+    :param tags: label tags that name something else.
+    :param links: links that name something else, ``previous-`` before the label's own.
+    :param labels: DLRN's labels that name something else, ``previous-`` before the promoted one.
+    :param problems: what is missing or wrong; with one of these nothing may be changed.
+    :param notes: what a person should know, though it forbids nothing.
+    """
+
+    copies: tuple[CopyContainer, ...] = ()
+    tags: tuple[TagContainer, ...] = ()
+    links: tuple[SetLink, ...] = ()
+    labels: tuple[MoveLabel, ...] = ()
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """All changes in the order in which they may be made."""
+        return (*self.copies, *self.tags, *self.links, *self.labels)
+
+    def __add__(self, other: Plan) -> Plan:
+        return Plan(
+            self.copies + other.copies,
+            self.tags + other.tags,
+            self.links + other.links,
+            self.labels + other.labels,
+            self.problems + other.problems,
+            self.notes + other.notes,
+        )
+
+    def summary(self) -> str:
+        """Say in one line how much is left to do."""
+        counts = {
+            "containers to copy": len(self.copies),
+            "tags to move": len(self.tags),
+            "links to move": len(self.links),
+            "DLRN labels to move": len(self.labels),
+        }
+        left = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        return left or "nothing left to do"
+
+
+def plan(promotion: Promotion, observed: Observed) -> Plan:
+    """Make the plan of a whole promotion."""
+    result = Plan(problems=tuple(_source_problems(promotion, observed.registries)))
+    for name in promotion.registries:
+        result += plan_registry(promotion, name, observed.registries)
+    for name in promotion.link_on:
+        result += plan_server(promotion, name, observed.servers[name])
+    return result + plan_dlrn(promotion, observed.dlrn)
+
+
+def plan_registry(promotion: Promotion, name: str, registries: Mapping[str, RegistryState]) -> Plan:
+    """Make one registry's part of the plan.
+
+    :param registries: the observed states; the source's and this registry's are read.
+    """
+    if promotion.source is None:
+        return Plan()
+    source, target = registries[promotion.source], registries[name]
+    copies: list[CopyContainer] = []
+    tags: list[TagContainer] = []
+    problems: list[str] = []
+    for container in promotion.containers:
+        digest = source.by_hash.get(container)
+        if digest is None:
+            continue  # named once, by `_source_problems`
+        here = target.by_hash.get(container)
+        if here != digest:
+            if name in promotion.push_to:
+                copies.append(CopyContainer(name, container, digest, promotion.tag))
+            else:
+                problems.append(
+                    f"registry {name}: {container}:{promotion.tag} is {here or 'missing'}, expected {digest} "
+                    f"as in {promotion.source}; push it there, or name {name} under push_to"
+                )
+        was = target.by_label.get(container)
+        if was != digest:
+            tags.append(TagContainer(name, container, promotion.label, digest, was))
+    return Plan(copies=tuple(copies), tags=tuple(tags), problems=tuple(problems))
+
+
+def plan_server(promotion: Promotion, name: str, state: ServerState) -> Plan:
+    """Make one image server's part of the plan."""
+    problems = tuple(
+        f"image server {name}: {promotion.tag}/{image} {problem}; let the image job upload it again"
+        for image in promotion.images
+        if (problem := state.images[image].problem) is not None
+    )
+    if state.link == promotion.tag:
+        return Plan(problems=problems)
+    links = [SetLink(name, promotion.label, promotion.tag, state.link)]
+    notes: tuple[str, ...] = ()
+    if state.link is not None and state.link != state.previous:
+        previous = previous_label(promotion.label)
+        if state.link_exists:
+            links.insert(0, SetLink(name, previous, state.link, state.previous))
+        else:
+            notes = (f"image server {name}: {previous} stays, the folder {state.link} is gone",)
+    return Plan(links=tuple(links), problems=problems, notes=notes)
+
+
+def plan_dlrn(promotion: Promotion, state: DlrnState) -> Plan:
+    """Make DLRN's part of the plan."""
+    build, label = promotion.build, promotion.label
+    if not state.build_exists:
+        missing = f"DLRN: the directory of {build.full_hash} does not answer; it was purged or never built"
+        return Plan(problems=(missing,))
+    holder = state.holder.build if state.holder else None
+    if holder == build and state.in_tree == build.full_hash:
+        return Plan()
+    labels = [MoveLabel(label, build, holder.full_hash if holder else None)]
+    notes: tuple[str, ...] = ()
+    previous = state.previous.build if state.previous else None
+    if holder is not None and holder not in (build, previous):
+        if state.holder_exists:
+            was = previous.full_hash if previous else None
+            labels.insert(0, MoveLabel(previous_label(label), holder, was))
+        else:
+            notes = (f"DLRN: {previous_label(label)} stays, {holder.full_hash} was purged",)
+    return Plan(labels=tuple(labels), notes=notes)
+
+
+def _source_problems(promotion: Promotion, registries: Mapping[str, RegistryState]) -> Iterator[str]:
+    """Name each container that the build job did not push."""
+    if promotion.source is None:
+        return
+    by_hash = registries[promotion.source].by_hash
+    for container in promotion.containers:
+        if by_hash.get(container) is None:
+            yield (
+                f"registry {promotion.source}: {container}:{promotion.tag} does not exist; "
+                "let the containers build job push it"
+            )

@@ -1,0 +1,145 @@
+"""What a promotion wants, and what was observed of it. Pure values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rdo_promoter.model.build import Build
+from rdo_promoter.model.promotions import PromotionRow
+
+#: A container's name in the release's list, with the prefix: ``centos-binary-nova-api``.
+Container = str
+#: ``sha256:...`` of a manifest's exact bytes.
+Digest = str
+
+
+def previous_label(label: str) -> str:
+    """Return the label that keeps what `label` named before its last promotion."""
+    return f"previous-{label}"
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """The desired state: label names build in DLRN, on every registry, on every image server.
+
+    :param build: the build that the run carries.
+    :param label: the promoted label, for example ``current-tripleo``.
+    :param candidate_label: the label that CI tests; it gives builds their order.
+    :param source: the registry that the build job pushed the containers to; None without containers.
+    :param containers: repository names without namespace.
+    :param tag_in: registries that hold the containers already and are tagged only.
+    :param push_to: registries that get a copy under the hash tag first.
+    :param images: image files in the build's folder, each with an ``.md5`` beside it.
+    :param link_on: image servers whose link is moved.
+    """
+
+    build: Build
+    label: str
+    candidate_label: str
+    source: str | None = None
+    containers: tuple[Container, ...] = ()
+    tag_in: tuple[str, ...] = ()
+    push_to: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+    link_on: tuple[str, ...] = ()
+
+    @property
+    def tag(self) -> str:
+        """The hash tag in registries, and the hash folder on image servers."""
+        return self.build.full_hash
+
+    @property
+    def registries(self) -> tuple[str, ...]:
+        """The registries whose label tag moves, in the file's order, each once."""
+        return tuple(dict.fromkeys((*self.tag_in, *self.push_to)))
+
+    @property
+    def subject(self) -> str:
+        """What messages call it."""
+        return f"{self.build.full_hash} to {self.label}"
+
+
+@dataclass(frozen=True)
+class RegistryState:
+    """What a registry's tags name.
+
+    :param by_hash: digest of each container under the hash tag; None when there is none.
+    :param by_label: digest of each container under the label; None when there is none.
+    """
+
+    by_hash: Mapping[Container, Digest | None] = field(default_factory=dict)
+    by_label: Mapping[Container, Digest | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageState:
+    """An image file in the build's folder.
+
+    :param size: bytes; None when the file does not exist.
+    :param declared: the md5 that its ``.md5`` file promises.
+    :param actual: the md5 of its content.
+    """
+
+    size: int | None = None
+    declared: str | None = None
+    actual: str | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with it, None when it is whole."""
+        if self.size is None:
+            return "does not exist"
+        if self.declared is None:
+            return "has no .md5 file"
+        if self.actual != self.declared:
+            return f"has md5 {self.actual}, its .md5 file says {self.declared}"
+        return None
+
+
+@dataclass(frozen=True)
+class ServerState:
+    """What an image server holds.
+
+    :param images: each image file in the build's folder.
+    :param link: the folder that the label's link names, None when there is no link.
+    :param link_exists: whether that folder exists.
+    :param previous: the folder that ``previous-<label>`` names.
+    """
+
+    images: Mapping[str, ImageState] = field(default_factory=dict)
+    link: str | None = None
+    link_exists: bool = True
+    previous: str | None = None
+
+
+@dataclass(frozen=True)
+class DlrnState:
+    """What DLRN's labels name.
+
+    :param holder: the newest row of the promoted label.
+    :param holder_exists: whether that build's directory still exists.
+    :param previous: the newest row of ``previous-<label>``.
+    :param build_exists: whether our build's directory exists.
+    :param in_tree: full hash of the build that the label's link in the repository tree names.
+    """
+
+    holder: PromotionRow | None = None
+    holder_exists: bool = True
+    previous: PromotionRow | None = None
+    build_exists: bool = True
+    in_tree: str | None = None
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Everything that a plan is made from.
+
+    :param dlrn: DLRN's labels.
+    :param registries: by the registry's name, the source among them.
+    :param servers: by the image server's name.
+    """
+
+    dlrn: DlrnState
+    registries: Mapping[str, RegistryState] = field(default_factory=dict)
+    servers: Mapping[str, ServerState] = field(default_factory=dict)
