@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+from urllib.request import getproxies
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
+
+from rdo_promoter.errors import ConfigError, ServiceError
 
 #: Seconds to connect, and seconds between two bytes of an answer.
 TIMEOUT = (10.0, 60.0)
@@ -60,7 +66,7 @@ def make_session(
     session = requests.Session()
     # Otherwise ~/.netrc overrides the Authorization header; proxies are then read explicitly.
     session.trust_env = False
-    session.proxies.update(requests.utils.getproxies())
+    session.proxies.update(getproxies())
     session.verify = verify
     session.headers.update(headers or {})
     retry = Retry(
@@ -78,3 +84,69 @@ def make_session(
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     return session
+
+
+def send(
+    session: requests.Session, method: str, url: str, *, service: str, **kwargs: Any
+) -> requests.Response:
+    """Send one request and return the answer, whatever its status.
+
+    :param service: who is asked, for messages, for example ``DLRN``.
+    :raises ServiceError: when no whole answer came.
+    :raises ConfigError: when the server's certificate is not trusted, or the address is none.
+    """
+    where = f"{method} {safe_url(url)}"
+    try:
+        return session.request(method, url, **kwargs)
+    except requests.exceptions.SSLError as error:
+        raise ConfigError(
+            f"{service}: the certificate behind {where} is not trusted ({_cause(error)}); "
+            "name the CA that signed it in the Connection"
+        ) from error
+    except (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema) as error:
+        raise ConfigError(f"{service}: {safe_url(url)!r} is no address: {_cause(error)}") from error
+    except requests.exceptions.RequestException as error:
+        raise ServiceError(f"{service} gave no answer to {where}: {_cause(error)}") from error
+
+
+def attempts(response: requests.Response) -> int:
+    """Return how often the request was sent until this answer came."""
+    retries = getattr(response.raw, "retries", None)
+    return 1 + (len(retries.history) if retries is not None else 0)
+
+
+def safe_url(url: str) -> str:
+    """Return the URL without user and password, so that it can stand in a message."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def reason(response: requests.Response, *, limit: int = 200) -> str:
+    """Return what an error answer says, in one line: a JSON message, or the text of an HTML page.
+
+    :param limit: characters.
+    """
+    try:
+        body = response.json()
+    except ValueError:
+        body = None
+    if isinstance(body, dict) and isinstance(body.get("message"), str):
+        text = body["message"]
+    else:
+        # An error page says the same in its title, its heading and a paragraph: the last is enough.
+        page = re.search(r"<p>(.*?)</p>|<title>(.*?)</title>", response.text, re.DOTALL | re.IGNORECASE)
+        text = html.unescape(re.sub(r"<[^>]*>", " ", page[0] if page else response.text))
+    text = " ".join(text.split()) or response.reason or "no reason given"
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def _cause(error: BaseException) -> str:
+    """Return the innermost reason of a requests error; the outer ones repeat it with object addresses."""
+    inner = error
+    while True:
+        deeper = getattr(inner, "reason", None) or (inner.args[0] if inner.args else None)
+        if not isinstance(deeper, BaseException):
+            break
+        inner = deeper
+    text = re.sub(r"<[^>]*object at 0x[0-9a-f]+>:? ?", "", str(inner))
+    return text or type(inner).__name__

@@ -1,0 +1,170 @@
+"""DLRN's client: everything that is asked of it, and the three things that change it."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+
+from rdo_promoter.clients import dlrn_answers
+from rdo_promoter.clients.dlrn_read import DlrnReader, build_fields
+from rdo_promoter.clients.http import safe_url
+from rdo_promoter.errors import AnswerError, ConfigError, ConflictError, NotFoundError, ServiceError
+from rdo_promoter.model.build import AggregateHash, Build, DlrnHash, check_label
+from rdo_promoter.model.promotions import PromotionRow
+from rdo_promoter.model.votes import Vote
+
+log = logging.getLogger(__name__)
+
+#: How often a promotion is posted at most, when it is known that the posts before did nothing.
+_POSTS = 3
+
+
+class DlrnClient(DlrnReader):
+    """One DLRN, with the right to promote and to vote.
+
+    The parameters are those of `DlrnReader`.
+    """
+
+    def check_credentials(self) -> None:
+        """Log in without changing anything.
+
+        :raises AuthError: when DLRN refuses user and password, or there are none.
+        """
+        self._api.post("health", {})
+
+    def promote(self, build: DlrnHash, label: str) -> PromotionRow:
+        """Move a label to a build and return the promotion as DLRN then tells it.
+
+        DLRN moves the link first and writes the row second, and neither is undone when the other fails;
+        posting twice writes two rows. So an answer that is lost, or a 5xx, is followed by a look at both.
+        It is posted again only when they show that the label is not there yet. When the label named the
+        build all along, both show it, and nothing is posted again.
+
+        :raises ConfigError: when nobody may promote to the label, or the build is one component's.
+        :raises NotFoundError: when DLRN does not know the build or has purged it; nothing was changed.
+        :raises ConflictError: when somebody else moved the label meanwhile.
+        :raises AnswerError: when DLRN answers for another build or label.
+        :raises ServiceError: when DLRN does not serve; trying again finds out what it did.
+        """
+        check_label(label)
+        self._check_promotable(build)
+        before = self.current(label)
+        if not self._post_promotion(build, label, before):
+            log.warning("%s: DLRN's answer was lost, %s names the build", build, label)
+        row = self.current(label)
+        if row is None or row.build != build:
+            raise ConflictError(
+                f"{build} was promoted to {label}, but DLRN's newest promotion names "
+                f"{row.build if row else 'nothing'}: somebody else moved the label at the same time"
+            )
+        log.info("%s: promoted to %s in DLRN", build, label)
+        return row
+
+    def report_vote(
+        self,
+        build: Build,
+        job: str,
+        success: bool,
+        url: str,
+        *,
+        timestamp: int | None = None,
+        notes: str = "",
+    ) -> Vote:
+        """Report a CI job's result.
+
+        :param job: the job's name.
+        :param url: the job's log.
+        :param timestamp: when the job ended, in seconds since the epoch; DLRN's now when not given.
+        :raises NotFoundError: when DLRN does not know the build, or the aggregate was never promoted.
+        :raises ServiceError: when DLRN does not serve and the vote is not there.
+        """
+        wanted = Vote(job, success, self.now() if timestamp is None else timestamp, url, notes=notes)
+        body: dict[str, object] = {
+            **build_fields(build),
+            "job_id": job,
+            "success": "true" if success else "false",  # a string: 0.26.1 answers 500 to a bool
+            "url": url,
+            "timestamp": wanted.timestamp,
+            "notes": notes,
+        }
+        where = f"{self._api.where('POST', 'report_result')} of {job} on {build}"
+        try:
+            vote = dlrn_answers.vote(self._api.post("report_result", body), where)
+        except ServiceError:
+            for vote in self.votes(build):
+                if _same_result(vote, wanted):
+                    return vote
+            raise
+        if not _same_result(vote, wanted):
+            raise AnswerError(f"{where}: sent {wanted}, DLRN took {vote}")
+        return vote
+
+    def _check_promotable(self, build: DlrnHash) -> None:
+        if isinstance(build, AggregateHash) or build.component is not None:
+            raise ConfigError(
+                f"{build}: one component cannot be promoted alone, it would mix with what the label holds; "
+                "promote the whole aggregate"
+            )
+        if build.extended_hash is None:
+            # DLRN would promote the newest build of the two hashes: its votes tell which one that is.
+            self.votes(build)
+        if not self.has_directory(build):
+            raise NotFoundError(
+                f"{build} has no repository below {safe_url(self._repo.url)} (purged, or repo_url is another DLRN's): "
+                "DLRN would make a dangling link; nothing was changed, take a newer build"
+            )
+
+    def _post_promotion(self, build: DlrnHash, label: str, before: PromotionRow | None) -> bool:
+        """Post until the label names the build; return False when no answer said so."""
+        where = f"{self._api.where('POST', 'promote')} of {build} to {label}"
+        lost: ServiceError | None = None
+        for post in range(_POSTS):
+            try:
+                answer = self._api.post("promote", {**build_fields(build), "promote_name": label})
+            except ServiceError as error:
+                lost = error
+            else:
+                row = dlrn_answers.promotion_row(answer, where)
+                if row.build != build or row.label != label:
+                    raise AnswerError(
+                        f"{where}: DLRN promoted {row.build} to {row.label} instead; the label may have moved"
+                    )
+                return True
+            log.warning("%s: %s; looking whether %s has moved", build, lost, label)
+            # A server that was too slow for us may still be at work.
+            time.sleep(self._backoff * 2**post * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret
+            try:
+                if self._has_moved(build, label, before):
+                    return False
+            except ServiceError as error:
+                raise ServiceError(
+                    f"{lost}; and what it did is not known: {error}; trying again finds out",
+                    status=lost.status,
+                ) from error
+        raise ServiceError(
+            f"{where} failed {_POSTS} times, {label} has not moved whole: {lost}",
+            status=lost.status if lost else None,
+        ) from lost
+
+    def _has_moved(self, build: DlrnHash, label: str, before: PromotionRow | None) -> bool:
+        """Tell whether a promotion without an answer was carried out, from the newest row and the link.
+
+        :raises ConflictError: when the newest row is a new one of another build.
+        """
+        row = self.current(label)
+        if row is not None and row.build != build and row != before:
+            raise ConflictError(
+                f"{label} was moved to {row.build} by {row.user!r} while {build} was being promoted to it; "
+                "look at both and promote the right one again"
+            )
+        return row is not None and row.build == build and self.label_hash(label) == build
+
+
+def _same_result(one: Vote, other: Vote) -> bool:
+    return (one.job, one.success, one.timestamp, one.url) == (
+        other.job,
+        other.success,
+        other.timestamp,
+        other.url,
+    )

@@ -1,0 +1,181 @@
+"""What DLRN sends, read into values of the model; nothing above sees a raw answer."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeVar
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    FiniteFloat,
+    StrictStr,
+    TypeAdapter,
+    ValidationError,
+)
+
+from rdo_promoter.errors import AnswerError, ConfigError
+from rdo_promoter.model.build import DlrnHash
+from rdo_promoter.model.promotions import PromotionRow
+from rdo_promoter.model.votes import Vote
+
+_T = TypeVar("_T")
+
+
+def _absent(value: object) -> object:
+    """DLRN spells "no value" as null in JSON, and as the string None in YAML and in old rows."""
+    return None if value in ("", "None") else value
+
+
+def _text(value: object) -> object:
+    return "" if value is None else value
+
+
+_Optional = Annotated[StrictStr | None, BeforeValidator(_absent)]
+_Text = Annotated[StrictStr, BeforeValidator(_text)]
+
+
+class _Answer(BaseModel):
+    """A foreign object: keys that a newer server adds are of no interest."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class _BuildAnswer(_Answer):
+    commit_hash: StrictStr
+    distro_hash: StrictStr
+    extended_hash: _Optional = None
+    component: _Optional = None
+
+    @property
+    def build(self) -> DlrnHash:
+        return DlrnHash(self.commit_hash, self.distro_hash, self.extended_hash, self.component)
+
+
+class _PromotionAnswer(_BuildAnswer):
+    promote_name: StrictStr
+    timestamp: FiniteFloat  # the answer to a POST has a float, a GET an integer
+    user: _Text = ""
+    aggregate_hash: _Optional = None
+
+
+class _VoteAnswer(_Answer):
+    job_id: StrictStr
+    success: bool
+    timestamp: FiniteFloat
+    url: _Text = ""
+    in_progress: bool | None = None
+    user: _Text = ""
+    notes: _Text = ""
+    # Of the build that DLRN took the question to mean; rows of an aggregate have none.
+    extended_hash: _Optional = None
+
+
+class _CommitsFile(_Answer):
+    commits: tuple[_BuildAnswer, ...]
+
+
+_PROMOTION = TypeAdapter(_PromotionAnswer)
+_PROMOTIONS = TypeAdapter(tuple[_PromotionAnswer, ...])
+_VOTE = TypeAdapter(_VoteAnswer)
+_VOTES = TypeAdapter(tuple[_VoteAnswer, ...])
+_COMMITS = TypeAdapter(_CommitsFile)
+
+
+def promotion_row(data: object, where: str) -> PromotionRow:
+    """Read the answer to a promotion.
+
+    :param where: the question, for messages.
+    :raises AnswerError: when it is no promotion.
+    """
+    return _promotion(_read(_PROMOTION, data, where), where)
+
+
+def promotion_rows(data: object, where: str) -> list[PromotionRow]:
+    """Read the rows of ``/api/promotions``, in DLRN's order.
+
+    :raises AnswerError: when they are no promotions.
+    """
+    return [_promotion(row, where) for row in _read(_PROMOTIONS, data, where)]
+
+
+def vote(data: object, where: str) -> Vote:
+    """Read the answer to a reported result.
+
+    :raises AnswerError: when it is no vote.
+    """
+    return _vote(_read(_VOTE, data, where))
+
+
+def votes(
+    data: object, where: str, *, extended_hash: str | None = None, aggregate: bool = False
+) -> list[Vote]:
+    """Read the rows of ``/api/repo_status`` or ``/api/agg_status``.
+
+    Asked without an extended hash, DLRN answers for the newest build of the two other hashes; a vote on
+    that one is no vote on the build that was asked for.
+
+    :param extended_hash: of the build that was asked for.
+    :param aggregate: the rows are of an aggregate, which has no extended hash.
+    :raises AnswerError: when they are no votes, or votes on another build.
+    """
+    rows = _read(_VOTES, data, where)
+    for row in rows:
+        if not aggregate and row.extended_hash != extended_hash:
+            raise AnswerError(
+                f"{where}: DLRN answers for the build with extended hash {row.extended_hash}, "
+                f"asked was {extended_hash}; name the build with its extended hash"
+            )
+    return [_vote(row) for row in rows]
+
+
+def commit_yaml(text: str, where: str) -> DlrnHash:
+    """Read the build out of a ``commit.yaml``: the first of its commits.
+
+    :raises AnswerError: when it is none.
+    """
+    try:
+        # BaseLoader makes nothing but strings, which DLRN writes: a hash of digits stays a hash.
+        data: object = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506
+    except yaml.YAMLError as error:
+        raise AnswerError(f"{where} is no YAML: {' '.join(str(error).split())[:200]}") from error
+    commits = _read(_COMMITS, data, where).commits
+    if not commits:
+        raise AnswerError(f"{where} names no commit")
+    return _build(commits[0], where)
+
+
+def _promotion(row: _PromotionAnswer, where: str) -> PromotionRow:
+    build = _build(row, where)
+    return PromotionRow(row.promote_name, build, int(row.timestamp), row.user, row.aggregate_hash)
+
+
+def _vote(row: _VoteAnswer) -> Vote:
+    return Vote(
+        job=row.job_id,
+        success=row.success,
+        timestamp=int(row.timestamp),
+        url=row.url,
+        in_progress=bool(row.in_progress),
+        user=row.user,
+        notes=row.notes,
+    )
+
+
+def _build(row: _BuildAnswer, where: str) -> DlrnHash:
+    try:
+        return row.build
+    except ConfigError as error:
+        raise AnswerError(f"{where} names a build that cannot be one: {error}") from error
+
+
+def _read(adapter: TypeAdapter[_T], data: object, where: str) -> _T:
+    try:
+        return adapter.validate_python(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "answer"
+        raise AnswerError(
+            f"{where}: {place} is {first['input']!r:.80}: {first['msg']}; is this the address of a DLRN?"
+        ) from error

@@ -1,0 +1,205 @@
+"""Questions to DLRN: nothing here changes anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+from rdo_promoter import __version__
+from rdo_promoter.clients import dlrn_answers
+from rdo_promoter.clients.dlrn_api import DlrnApi
+from rdo_promoter.clients.dlrn_repo import RepoTree
+from rdo_promoter.clients.http import TIMEOUT, make_session, safe_url
+from rdo_promoter.errors import AnswerError, ConfigError, NotFoundError
+from rdo_promoter.model.build import AggregateHash, Build, DlrnHash
+from rdo_promoter.model.promotions import PromotionRow
+from rdo_promoter.model.votes import Vote
+
+#: Rows in one answer of ``/api/promotions`` at most.
+PAGE = 100
+
+
+class DlrnReader:
+    """What one DLRN knows: its promotions, its votes and its repositories.
+
+    :param api_url: the API's address, such as ``https://trunk.rdoproject.org/api-centos9-master-uc``.
+    :param repo_url: the repository tree's address, such as ``https://trunk.rdoproject.org/centos9-master``.
+    :param username: for what changes something.
+    :param password: of that user.
+    :param verify: True, or the path of a CA bundle.
+    :param timeout: seconds to connect, seconds between two bytes.
+    :param retries: how often a question is asked again after a 5xx or a lost connection.
+    :param backoff: seconds of the first pause between two tries.
+    :param patience: seconds for which a missing label is looked for again.
+    """
+
+    def __init__(
+        self,
+        api_url: str,
+        repo_url: str,
+        *,
+        username: str | None = None,
+        password: str | None = None,
+        verify: bool | str = True,
+        timeout: tuple[float, float] = TIMEOUT,
+        retries: int = 4,
+        backoff: float = 0.5,
+        patience: float = 1.0,
+    ) -> None:
+        self._session = make_session(
+            verify=verify,
+            timeout=timeout,
+            retries=retries,
+            backoff=backoff,
+            headers={"User-Agent": f"rdo-promoter/{__version__}"},
+        )
+        self._backoff = backoff
+        self._api = DlrnApi(api_url, self._session, username=username, password=password)
+        self._repo = RepoTree(repo_url, self._session, patience=patience)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({safe_url(self._api.url)})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections that are kept open."""
+        self._session.close()
+
+    @property
+    def requests_made(self) -> int:
+        """Requests so far, to the API and to the repository tree, retries included."""
+        return self._api.requests_made + self._repo.requests_made
+
+    def promotions(
+        self, label: str | None = None, build: Build | None = None, *, limit: int = PAGE, offset: int = 0
+    ) -> list[PromotionRow]:
+        """Return promotions in DLRN's order, newest row first.
+
+        :param label: only of this label.
+        :param build: only of this build.
+        :param limit: rows; DLRN gives 100 at most.
+        :param offset: rows to leave out; it drifts while rows are added, see `history`.
+        :raises NotFoundError: when DLRN does not know the build.
+        """
+        if not 1 <= limit <= PAGE or offset < 0:
+            raise ConfigError(
+                f"promotions: limit {limit} and offset {offset} have to be in 1..{PAGE} and >= 0"
+            )
+        # Without a limit 0.26.1 gives 100 rows and newer servers all.
+        params: dict[str, str | int] = {"limit": limit, "offset": offset}
+        if label is not None:
+            params["promote_name"] = label
+        if build is not None:
+            params |= build_fields(build)
+        where = f"{self._api.where('GET', 'promotions')} of {label or 'any label'}"
+        rows = dlrn_answers.promotion_rows(self._api.get("promotions", params), where)
+        for row in rows:
+            # An unknown parameter is ignored by DLRN, so a filter counts only when the rows show it.
+            if label is not None and row.label != label:
+                raise AnswerError(f"{where}: a row is of label {row.label!r}")
+            if build is not None and not _is_of(row, build):
+                raise AnswerError(f"{where}: asked for build {build}, a row names {row.build}")
+        return rows
+
+    def history(self, label: str | None = None) -> Iterator[PromotionRow]:
+        """Yield all promotions, newest row first, each once; pages are fetched as they are needed.
+
+        Rows added meanwhile move the later pages down, so that rows come twice; rows have no id, so
+        equal rows count as one.
+
+        :param label: only of this label.
+        """
+        seen: set[PromotionRow] = set()
+        offset = 0
+        while True:
+            page = self.promotions(label, limit=PAGE, offset=offset)
+            for row in page:
+                if row not in seen:
+                    seen.add(row)
+                    yield row
+            if len(page) < PAGE:
+                return
+            offset += len(page)
+
+    def current(self, label: str) -> PromotionRow | None:
+        """Return the newest promotion to a label."""
+        rows = self.promotions(label, limit=1)
+        return rows[0] if rows else None
+
+    def entries(self, label: str, build: Build) -> list[PromotionRow]:
+        """Return the promotions of one build to a label, newest row first.
+
+        :raises NotFoundError: when DLRN does not know the build.
+        """
+        return self.promotions(label, build)
+
+    def votes(self, build: Build) -> list[Vote]:
+        """Return every CI result on a build, rows in progress and ``consistent`` included.
+
+        :raises NotFoundError: when DLRN does not know the build; an unknown aggregate has no votes.
+        """
+        aggregate = isinstance(build, AggregateHash)
+        path = "agg_status" if aggregate else "repo_status"
+        extended = build.extended_hash if isinstance(build, DlrnHash) else None
+        data = self._api.get(path, build_fields(build))
+        where = f"{self._api.where('GET', path)} of {build}"
+        return dlrn_answers.votes(data, where, extended_hash=extended, aggregate=aggregate)
+
+    def consistent(self) -> DlrnHash:
+        """Return the newest build at which every package was built.
+
+        DLRN has no promotion row for it: its builder moves the link. Single pipeline only.
+
+        :raises NotFoundError: when the tree has no such link.
+        """
+        build = self._repo.label("consistent")
+        if build is None:
+            raise NotFoundError(
+                f"{safe_url(self._repo.url)}/consistent/commit.yaml does not exist: check repo_url in the "
+                "release file; a new DLRN has none until every package was built once"
+            )
+        return build
+
+    def label_hash(self, label: str) -> DlrnHash | None:
+        """Return the build that the label's link in the repository tree names; None when there is none."""
+        return self._repo.label(label)
+
+    def has_directory(self, build: DlrnHash) -> bool:
+        """Tell whether the build's repository is there: it is gone when it was purged."""
+        return self._repo.has(build)
+
+    def now(self) -> int:
+        """Return DLRN's time, in seconds since the epoch: ages compare its timestamps with this."""
+        return self._api.now()
+
+
+def build_fields(build: Build) -> dict[str, str]:
+    """Return the keys that name a build in a question or in a body.
+
+    The extended hash only when there is one: DLRN answers 400 to the string None. Without one DLRN
+    means the newest build of the two others, so answers have to be compared with the build.
+    """
+    if isinstance(build, AggregateHash):
+        return {"aggregate_hash": build.aggregate_hash}
+    fields = {"commit_hash": build.commit_hash, "distro_hash": build.distro_hash}
+    if build.extended_hash is not None:
+        fields["extended_hash"] = build.extended_hash
+    return fields
+
+
+def _is_of(row: PromotionRow, build: Build) -> bool:
+    if isinstance(build, AggregateHash):
+        return row.aggregate_hash == build.aggregate_hash
+    return isinstance(row.build, DlrnHash) and _hashes(row.build) == _hashes(build)
+
+
+def _hashes(build: DlrnHash) -> tuple[str, str, str | None]:
+    return build.commit_hash, build.distro_hash, build.extended_hash

@@ -1,0 +1,74 @@
+"""DLRN's repository tree over HTTP: a directory a build, a link a label."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+
+import requests
+
+from rdo_promoter.clients import dlrn_answers
+from rdo_promoter.clients.http import attempts, reason, safe_url, send
+from rdo_promoter.errors import AnswerError, AuthError, ServiceError
+from rdo_promoter.model.build import DlrnHash
+
+
+class RepoTree:
+    """The repositories that one DLRN builds.
+
+    :param url: the tree's address, such as ``https://trunk.rdoproject.org/centos9-master``.
+    :param session: carries no credentials.
+    :param patience: seconds for which a label that is missing is looked for again.
+    """
+
+    def __init__(self, url: str, session: requests.Session, *, patience: float = 1.0) -> None:
+        self.url = url.rstrip("/")
+        self.requests_made = 0
+        self._session = session
+        self._patience = patience
+
+    def __repr__(self) -> str:
+        return f"RepoTree({safe_url(self.url)})"
+
+    def label(self, name: str) -> DlrnHash | None:
+        """Return the build that a label's link names, or None when there is no such link.
+
+        DLRN removes a link and then makes it again, so a 404 is believed only after some looks.
+
+        :raises AnswerError: when what the label names says nothing of a build.
+        """
+        url = f"{self.url}/{name}/commit.yaml"
+        for pause in self._pauses():
+            response = self._send("GET", url)
+            if response is not None:
+                return dlrn_answers.commit_yaml(response.text, safe_url(url))
+            time.sleep(pause)
+        return None
+
+    def has(self, build: DlrnHash) -> bool:
+        """Tell whether the build's directory still holds a repository: a purge removes it."""
+        return self._send("HEAD", f"{self.url}/{build.path}/delorean.repo") is not None
+
+    def _pauses(self) -> Iterator[float]:
+        """Yield the seconds to wait after each look: 1/15, 2/15, 4/15 and 8/15 of the patience, and none."""
+        for share in (1, 2, 4, 8):
+            yield self._patience * share / 15 * random.uniform(0.8, 1.0)  # noqa: S311 - jitter, no secret
+        yield 0.0
+
+    def _send(self, method: str, url: str) -> requests.Response | None:
+        """Return a good answer, or None when there is no such file."""
+        response = send(self._session, method, url, service="DLRN's repositories", allow_redirects=True)
+        self.requests_made += attempts(response)
+        status = response.status_code
+        if status == 200:
+            response.encoding = "utf-8"
+            return response
+        if status in (404, 410):
+            return None
+        said = f"{method} {safe_url(url)} answered {status}: {reason(response)}"
+        if status >= 500 or status == 429:
+            raise ServiceError(said, status=status)
+        if status in (401, 403):
+            raise AuthError(f"{said}; the repository tree has to be readable without a login")
+        raise AnswerError(f"{said}; check repo_url in the release file")
