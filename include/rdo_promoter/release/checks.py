@@ -1,0 +1,151 @@
+"""What has to be true between the parts of a release: names that refer to each other, and the order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from rdo_promoter.release.models import CONSISTENT, ReleaseFile, Stage
+from rdo_promoter.steps import Candidate, Promote, Reference, Scope, Step, WaitFor
+from rdo_promoter.steps.base import Problem
+from rdo_promoter.steps.fields import nearest
+
+
+def check(release: ReleaseFile) -> Iterator[Problem]:
+    """Return what is wrong between the parts of a release whose parts are well-formed."""
+    yield from _check_containers(release)
+    yield from _check_unused(release)
+    yield from _check_stages(release)
+    yield from _check_jobs(release)
+    for kind in (Candidate, Promote):
+        yield from _check_labels(release, kind)
+    for stage_at, stage in enumerate(release.stages):
+        for step_at, step in enumerate(stage.steps):
+            here = ("stages", stage_at, "steps", step_at, step.kind)
+            for problem in step.check(_scope(release, stage, step_at)):
+                yield Problem((*here, *problem.path), problem.message)
+
+
+def _scope(release: ReleaseFile, stage: Stage, step_at: int) -> Scope:
+    steps = [step for _, step in _steps(release)]
+    return Scope(
+        stage=stage.name,
+        source=stage.source,
+        before=stage.steps[:step_at],
+        registries=tuple(release.registries),
+        image_servers=tuple(release.image_servers),
+        container_source=release.containers.source if release.containers else None,
+        has_images=bool(release.images),
+        candidate_labels=tuple(step.label for step in steps if isinstance(step, Candidate)),
+        promoted_labels=tuple(step.label for step in steps if isinstance(step, Promote)),
+    )
+
+
+def _steps(release: ReleaseFile) -> Iterator[tuple[tuple[str | int, ...], Step]]:
+    for stage_at, stage in enumerate(release.stages):
+        for step_at, step in enumerate(stage.steps):
+            yield ("stages", stage_at, "steps", step_at, step.kind), step
+
+
+def _check_containers(release: ReleaseFile) -> Iterable[Problem]:
+    containers = release.containers
+    if containers and containers.source not in release.registries:
+        known = nearest(containers.source, tuple(release.registries))
+        yield Problem(("containers", "source"), f"unknown registry {containers.source!r}; {known}")
+
+
+def _check_unused(release: ReleaseFile) -> Iterable[Problem]:
+    used: set[tuple[str, str]] = {("registries", release.containers.source)} if release.containers else set()
+    used |= {(use.to, use.name) for _, step in _steps(release) for use in _uses(step)}
+    for key, names in (("registries", release.registries), ("image_servers", release.image_servers)):
+        for name in names:
+            if (key, name) not in used:
+                yield Problem((key, name), "no step uses it: name it in a step, or remove it")
+    if release.containers and not any(use.to == "registries" for _, s in _steps(release) for use in _uses(s)):
+        yield Problem(
+            ("containers",), "no step tags or pushes them: add tag_in or push_to to promote, or remove them"
+        )
+    if release.images and not any(use.to == "image_servers" for _, s in _steps(release) for use in _uses(s)):
+        yield Problem(("images",), "no step links them: add link_on to promote, or remove them")
+
+
+def _uses(step: Step) -> Iterable[Reference]:
+    return step.references()
+
+
+def _check_stages(release: ReleaseFile) -> Iterable[Problem]:
+    names: set[str] = set()
+    produced: list[str] = []
+    for at, stage in enumerate(release.stages):
+        here = ("stages", at)
+        if stage.name in names:
+            yield Problem(
+                (*here, "name"), f"{stage.name!r} is an earlier stage's name: names are task group ids"
+            )
+        names.add(stage.name)
+        if stage.source not in (CONSISTENT, *produced):
+            yield Problem(
+                (*here, "source"),
+                f"no earlier stage promotes to {stage.source!r}; "
+                + nearest(stage.source, (CONSISTENT, *produced)),
+            )
+        yield from _check_steps(stage, here)
+        produced += [step.label for step in stage.steps if isinstance(step, Promote)]
+
+
+def _check_steps(stage: Stage, here: tuple[str | int, ...]) -> Iterable[Problem]:
+    ids: set[str] = set()
+    admitted = stage.source != CONSISTENT
+    for at, (step_id, step) in enumerate(stage.named_steps):
+        path = (*here, "steps", at, step.kind)
+        if step_id in ids:
+            yield Problem(
+                (*path, "name") if step.name else path,
+                f"{step_id!r} is an earlier step's id in this stage: give it another `name:`",
+            )
+        ids.add(step_id)
+        admitted = admitted or isinstance(step, Candidate)
+        if isinstance(step, WaitFor) and not admitted:
+            yield Problem(
+                path,
+                "nothing hands the build to CI: put `- candidate: {label: ...}` first, CI tests what that "
+                "label names",
+            )
+
+
+def _check_jobs(release: ReleaseFile) -> Iterable[Problem]:
+    seen: dict[str, str] = {}
+    for stage in release.stages:
+        for step_id, step in stage.named_steps:
+            if not isinstance(step, WaitFor):
+                continue
+            where = f"{stage.name}.{step_id}"
+            for path, job in _job_paths(release, step):
+                if job in seen:
+                    yield Problem(
+                        path,
+                        f"{job!r} is awaited by {seen[job]} already: a job's name is a task id, keep one",
+                    )
+            seen |= dict.fromkeys(step.jobs, where)
+
+
+def _job_paths(release: ReleaseFile, wanted: WaitFor) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    for path, step in _steps(release):
+        if step is wanted:
+            for at, job in enumerate(wanted.jobs):
+                yield (*path, "jobs", at), job
+
+
+def _check_labels(release: ReleaseFile, kind: type[Candidate | Promote]) -> Iterable[Problem]:
+    seen: dict[str, str] = {}
+    for stage in release.stages:
+        for step in stage.steps:
+            if not isinstance(step, kind):
+                continue
+            if step.label in seen:
+                path = next(path for path, other in _steps(release) if other is step)
+                yield Problem(
+                    (*path, "label"),
+                    f"{step.label!r} is moved by stage {seen[step.label]!r} already: two steps would take "
+                    "turns; use another label",
+                )
+            seen.setdefault(step.label, stage.name)

@@ -1,0 +1,175 @@
+"""Release files from a folder: read, laid over the defaults, checked."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+import rdo_promoter
+from rdo_promoter.errors import ConfigError
+from rdo_promoter.release.checks import check
+from rdo_promoter.release.containers import container_names
+from rdo_promoter.release.document import Document, merge, read_document
+from rdo_promoter.release.models import Release, ReleaseFile
+from rdo_promoter.release.shape import shape_problems
+from rdo_promoter.steps.base import Problem
+
+DEFAULTS = "defaults.yaml"
+ENVIRONMENT = "RDO_PROMOTER_RELEASES"
+
+
+@dataclass(frozen=True)
+class BrokenRelease:
+    """A release file that cannot be used.
+
+    :param file: the file as messages name it.
+    :param error: what is wrong with it, one line a problem.
+    """
+
+    file: str
+    error: ConfigError
+
+    @property
+    def dag_id(self) -> str:
+        """The id of the Dag that shows the error: ``broken-<file>``."""
+        return "broken-" + re.sub(r"[^A-Za-z0-9_.-]", "-", Path(self.file).stem)
+
+
+def releases_folder() -> Path:
+    """Return the folder of the release files: of ``RDO_PROMOTER_RELEASES``, or beside the package."""
+    if named := os.environ.get(ENVIRONMENT):
+        return Path(named)
+    return Path(rdo_promoter.__file__).parent.parent / "releases"
+
+
+def load_release(path: Path) -> Release:
+    """Read and check a release file.
+
+    ``defaults.yaml`` of its folder is laid under it: mappings are merged, everything else is replaced.
+
+    :param path: the file.
+    :raises ConfigError: with one line a problem: ``file:line: key: what is wrong and what to write``.
+    """
+    folder = path.parent
+    documents = [read_document(path, _named(path, folder))]
+    document = documents[0]
+    if document.value is None:
+        document.value = {}
+    if not isinstance(document.value, dict):
+        raise ConfigError(f"{document.file}:1: no mapping: a release file begins with `release: <name>`")
+    document = _with_defaults(document, folder, documents)
+    try:
+        spec = ReleaseFile.model_validate(document.value)
+    except ValidationError as error:
+        problems = [*document.problems, *shape_problems(error, document.value)]
+        raise ConfigError(document.describe(problems)) from error
+    problems = [*document.problems, *check(spec)]
+    lines = [document.describe(problems)] if problems else []
+    names = _read_containers(spec, document, folder, documents, lines)
+    if lines:
+        raise ConfigError("\n".join(lines))
+    digest = hashlib.sha256()
+    for each in documents:
+        digest.update(hashlib.sha256(each.data).digest())
+    # The fields were validated above: a second validation would refuse what the first made of them.
+    return Release.model_construct(
+        **dict(spec), file=document.file, digest=digest.hexdigest(), container_names=names
+    )
+
+
+def load_releases(folder: Path | None = None) -> list[Release | BrokenRelease]:
+    """Read all release files of a folder; one that is broken does not stop the others.
+
+    :param folder: the folder, `releases_folder` without it.
+    :raises ConfigError: when the folder cannot be read.
+    """
+    folder = releases_folder() if folder is None else folder
+    try:
+        paths = sorted(path for path in folder.iterdir() if _is_release(path))
+    except OSError as error:
+        raise ConfigError(
+            f"the releases folder {folder} cannot be read: {error.strerror}; name it in {ENVIRONMENT}"
+        ) from error
+    return _without_duplicates([_load(path) for path in paths])
+
+
+def _load(path: Path) -> Release | BrokenRelease:
+    try:
+        return load_release(path)
+    except ConfigError as error:
+        return BrokenRelease(_named(path, path.parent), error)
+
+
+def _without_duplicates(loaded: Sequence[Release | BrokenRelease]) -> list[Release | BrokenRelease]:
+    files: dict[str, list[str]] = {}
+    for each in loaded:
+        files.setdefault(each.dag_id, []).append(each.file)
+    result: list[Release | BrokenRelease] = []
+    for each in loaded:
+        same = [file for file in files[each.dag_id] if file != each.file]
+        if isinstance(each, Release) and same:
+            message = (
+                f"{each.file}:1: Dag id {each.dag_id!r} is also that of {', '.join(same)}: "
+                "change release or distro in one of them"
+            )
+            result.append(BrokenRelease(each.file, ConfigError(message)))
+        else:
+            result.append(each)
+    return result
+
+
+def _is_release(path: Path) -> bool:
+    return (
+        path.suffix in (".yaml", ".yml")
+        and not path.name.startswith((".", "_"))
+        and path.name != DEFAULTS
+        and not path.is_dir()
+    )
+
+
+def _named(path: Path, folder: Path) -> str:
+    """Name a file by its folder's name, not by the machine's path: the name appears in Dags."""
+    return f"{folder.resolve().name}/{path.relative_to(folder)}"
+
+
+def _with_defaults(document: Document, folder: Path, documents: list[Document]) -> Document:
+    path = folder / DEFAULTS
+    if not path.exists():
+        return document
+    defaults = read_document(path, _named(path, folder))
+    if defaults.problems:
+        raise ConfigError(defaults.describe(defaults.problems))
+    if defaults.value is not None and not isinstance(defaults.value, dict):
+        raise ConfigError(
+            f"{defaults.file}:1: no mapping: write keys of a release file, for example `poll: 60s`"
+        )
+    documents.append(defaults)
+    return merge(defaults, document)
+
+
+def _read_containers(
+    spec: ReleaseFile, document: Document, folder: Path, documents: list[Document], lines: list[str]
+) -> tuple[str, ...]:
+    if spec.containers is None:
+        return ()
+    path = folder / spec.containers.list_file
+    try:
+        listing = read_document(path, _named(path, folder))
+    except ConfigError as error:
+        lines += [document.describe([Problem(("containers", "list"), str(error))])]
+        return ()
+    documents.append(listing)
+    names, problems = container_names(listing, spec.containers)
+    of_release = [problem for problem in problems if problem.path[:1] == ("exclude",)]
+    of_list = [*listing.problems, *(problem for problem in problems if problem not in of_release)]
+    if of_list:
+        lines.append(listing.describe(of_list))
+    if of_release:
+        lines.append(document.describe([Problem(("containers", *p.path), p.message) for p in of_release]))
+    return names

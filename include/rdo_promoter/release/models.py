@@ -1,0 +1,282 @@
+"""A release as frozen models: what a release file may hold, and what is known once it was read."""
+
+from __future__ import annotations
+
+import re
+import string
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, StrictStr, WithJsonSchema
+
+from rdo_promoter.steps import AnyStep, Step
+from rdo_promoter.steps.fields import (
+    ConnectionId,
+    Distinct,
+    Duration,
+    FileName,
+    Frozen,
+    FrozenMap,
+    Name,
+    Repository,
+)
+
+#: DLRN's label for the newest build without packaging errors; the builder moves it.
+CONSISTENT = "consistent"
+
+_SLUG = re.compile(r"[a-z0-9][a-z0-9.-]{0,39}")
+_PATH = re.compile(r"(/[A-Za-z0-9_][A-Za-z0-9_.-]*)+")
+_LIST = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*/)*[A-Za-z0-9_][A-Za-z0-9_.-]*\.ya?ml")
+_CRON_FIELD = re.compile(r"(\*|\d{1,2}(-\d{1,2})?)(/\d{1,2})?")
+_CRON_RANGES = (("minute", 0, 59), ("hour", 0, 23), ("day", 1, 31), ("month", 1, 12), ("weekday", 0, 7))
+_PATH_KEYS = ("release", "distro", "version")
+
+
+def _slug(value: str) -> str:
+    if not _SLUG.fullmatch(value):
+        raise ValueError(
+            f"{value!r} cannot be part of a Dag id: use lower-case letters, digits, '.' and '-', at most 40"
+        )
+    return value
+
+
+def _version(value: object) -> object:
+    # `version: 7` is natural; 7.10 would be read as 7.1, so fractions have to be quoted.
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _source_label(value: str) -> str:
+    if value == "current":
+        raise ValueError(f"'current' may name a build with errors around it: write {CONSISTENT!r}")
+    return value
+
+
+def _repo_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        usable = (
+            parts.scheme in ("http", "https")
+            and parts.hostname
+            and parts.port != 0
+            and not (parts.username or parts.password or parts.query or parts.fragment)
+            and not re.search(r"[\s\\]", value)
+        )
+    except ValueError:
+        usable = False
+    if not usable:
+        # The value is not repeated: it may hold a password.
+        raise ValueError(
+            "this is no address of a repository: write one as https://trunk.rdoproject.org/centos7-master, "
+            "without user, query and fragment (a login belongs into the Connection)"
+        )
+    return value.rstrip("/")
+
+
+def _server_path(value: str) -> str:
+    try:
+        fields = [name for _, name, _, _ in string.Formatter().parse(value) if name is not None]
+        unknown = sorted(set(fields) - set(_PATH_KEYS))
+        filled = "" if unknown else value.format(**dict.fromkeys(_PATH_KEYS, "x"))
+    except (ValueError, IndexError, KeyError):
+        unknown, filled = [], ""
+    if unknown:
+        raise ValueError(f"{{{unknown[0]}}} is not known here; known: {{release}}, {{distro}}, {{version}}")
+    if not _PATH.fullmatch(filled):
+        raise ValueError(
+            f"{value!r} is no folder: write an absolute path in letters, digits, '.', '_' and '-', for "
+            "example /var/www/html/images/{release}/rdo_trunk"
+        )
+    return value
+
+
+def _list_file(value: str) -> str:
+    if not _LIST.fullmatch(value):
+        raise ValueError(
+            f"{value!r} is no list of containers: name a YAML file relative to the releases folder, for "
+            "example containers/master.yaml"
+        )
+    return value
+
+
+def _cron(value: str) -> str:
+    fields = value.split()
+    if len(fields) != len(_CRON_RANGES):
+        raise ValueError(
+            f'{value!r} is no schedule: write five cron fields, for example "*/30 * * * *", '
+            "or null for a release that is started by hand"
+        )
+    for text, (name, low, high) in zip(fields, _CRON_RANGES, strict=True):
+        for part in text.split(","):
+            numbers = [int(number) for number in re.findall(r"\d+", part.partition("/")[0])]
+            step = part.partition("/")[2]
+            inside = all(low <= number <= high for number in numbers) and numbers == sorted(numbers)
+            if not _CRON_FIELD.fullmatch(part) or not inside or (step and int(step) == 0):
+                raise ValueError(
+                    f"{part!r} is no {name} of a schedule: write *, */30, or numbers from {low} to {high} "
+                    "joined by ',' or '-'"
+                )
+    return value
+
+
+Slug = Annotated[StrictStr, AfterValidator(_slug)]
+
+
+class Distro(Frozen):
+    """The distribution that the release is built for.
+
+    :param name: for example ``centos``.
+    :param version: for example ``7``; a number may be written without quotes.
+    """
+
+    name: Slug
+    version: Annotated[
+        Slug, BeforeValidator(_version), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]})
+    ]
+
+
+class Dlrn(Frozen):
+    """The release's DLRN.
+
+    :param connection: id of the Airflow Connection (type ``dlrn``) to its API.
+    :param repo_url: address of its repository tree.
+    """
+
+    connection: ConnectionId
+    repo_url: Annotated[StrictStr, AfterValidator(_repo_url)]
+
+
+class RegistrySettings(Frozen):
+    """A container registry.
+
+    :param connection: id of the Airflow Connection (type ``docker``).
+    :param namespace: what stands before the containers' names, for example ``tripleomaster``.
+    """
+
+    connection: ConnectionId
+    namespace: Repository
+
+
+class ImageServerSettings(Frozen):
+    """An image server.
+
+    :param connection: id of the Airflow Connection (type ``sftp`` or ``ssh``).
+    :param path: the folder that holds the builds' folders and the labels' links; ``{release}``,
+        ``{distro}`` and ``{version}`` are filled in.
+    :param layout: how builds are kept there; ``by_hash``: one folder a build, named by its hash.
+    """
+
+    connection: ConnectionId
+    path: Annotated[StrictStr, AfterValidator(_server_path)]
+    layout: Literal["by_hash"] = "by_hash"
+
+
+class Containers(Frozen):
+    """The containers of a release.
+
+    :param prefix: what the containers' names begin with, for example ``centos-binary-``.
+    :param source: the registry into which CI's build job pushes them.
+    :param list_file: the file that lists them, relative to the releases folder; written ``list``.
+    :param exclude: containers of the list that are not the release's.
+    """
+
+    prefix: Annotated[StrictStr, Field(pattern=r"^([a-z0-9]+[a-z0-9._-]*)?$", max_length=60)] = ""
+    source: Name
+    list_file: Annotated[StrictStr, AfterValidator(_list_file)] = Field(alias="list")
+    exclude: Distinct[StrictStr] = ()
+
+
+class Stage(Frozen):
+    """A stage: its steps run in this order on one build.
+
+    :param name: the stage's name, the id of its task group.
+    :param source: the label that the stage starts from: ``consistent``, or one that an earlier stage
+        promotes.
+    :param steps: the steps, each written ``{<kind>: {...}}``.
+    """
+
+    name: Name
+    source: Annotated[StrictStr, AfterValidator(_source_label)]
+    steps: Annotated[tuple[AnyStep, ...], Field(min_length=1)]
+
+    @property
+    def named_steps(self) -> tuple[tuple[str, Step], ...]:
+        """The steps with their ids: a step's own name, or its kind, from the second on with a number."""
+        seen: dict[str, int] = {}
+        named: list[tuple[str, Step]] = []
+        for step in self.steps:
+            if step.name is not None:
+                named.append((step.name, step))
+                continue
+            seen[step.kind] = seen.get(step.kind, 0) + 1
+            number = seen[step.kind]
+            named.append((step.kind if number == 1 else f"{step.kind}_{number}", step))
+        return tuple(named)
+
+
+class ReleaseFile(Frozen):
+    """What a release file may hold.
+
+    :param release: the release's name, for example ``master``.
+    :param distro: the distribution.
+    :param schedule: five cron fields in UTC; null for a release that is started by hand.
+    :param poll: seconds between two looks at the votes.
+    :param dlrn: the release's DLRN.
+    :param registries: the container registries by name.
+    :param image_servers: the image servers by name.
+    :param containers: the containers; absent in a release of packages only.
+    :param images: the image files of a build.
+    :param stages: the stages in their order.
+    """
+
+    release: Slug
+    distro: Distro
+    schedule: Annotated[StrictStr, AfterValidator(_cron)] | None = "*/30 * * * *"
+    poll: Annotated[Duration, Field(ge=5, le=3600)] = 60
+    dlrn: Dlrn
+    registries: FrozenMap[Name, RegistrySettings] = Field(default={}, validate_default=True)
+    image_servers: FrozenMap[Name, ImageServerSettings] = Field(default={}, validate_default=True)
+    containers: Containers | None = None
+    images: Distinct[FileName] = ()
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+
+    @property
+    def dag_id(self) -> str:
+        """The Dag's id, ``<distro><version>-<release>``."""
+        return f"{self.distro.name}{self.distro.version}-{self.release}"
+
+    def asset_uri(self, label: str) -> str:
+        """Return the URI of the asset that stands for a label: ``dlrn://<host>/<dag id>/<label>``.
+
+        :param label: a promoted label.
+        """
+        return f"dlrn://{urlsplit(self.dlrn.repo_url).netloc}/{self.dag_id}/{label}"
+
+    def image_root(self, server: str) -> str:
+        """Return the folder of the release's builds on an image server.
+
+        :param server: the image server's name.
+        """
+        return self.image_servers[server].path.format(
+            release=self.release, distro=self.distro.name, version=self.distro.version
+        )
+
+
+class Release(ReleaseFile):
+    """A release that was read and checked.
+
+    :param file: its file as messages name it, for example ``releases/master.yaml``.
+    :param digest: sha256 over the files that it was read from, 64 hex digits.
+    :param container_names: the containers' names with their prefix, without registry and namespace.
+    """
+
+    file: str
+    digest: str
+    container_names: tuple[str, ...] = ()
+
+    def repositories(self, registry: str) -> tuple[str, ...]:
+        """Return the containers' repositories on a registry, ``<namespace>/<name>``.
+
+        :param registry: the registry's name.
+        """
+        namespace = self.registries[registry].namespace
+        return tuple(f"{namespace}/{name}" for name in self.container_names)

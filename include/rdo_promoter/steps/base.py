@@ -1,0 +1,113 @@
+"""What every step kind has: a frozen model, its checks and its tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from rdo_promoter.steps.fields import Frozen, Name, nearest
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something in a release file that cannot be used.
+
+    :param path: keys and list indexes that lead to it, from the place of whoever reports it.
+    :param message: what is wrong and what to write instead.
+    """
+
+    path: tuple[str | int, ...]
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A step's use of a registry or an image server of the release.
+
+    :param path: keys and list indexes inside the step that lead to the name.
+    :param to: which of the release's mappings has to know the name.
+    :param name: the name.
+    """
+
+    path: tuple[str | int, ...]
+    to: Literal["registries", "image_servers"]
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What stands around a step in its release: all that `Step.check` may look at.
+
+    :param stage: the stage's name.
+    :param source: the label that the stage starts from.
+    :param before: the steps of the same stage that come before it.
+    :param registries: names of the release's registries.
+    :param image_servers: names of the release's image servers.
+    :param container_source: the registry that holds the containers, None in a release without containers.
+    :param has_images: whether the release has images.
+    :param candidate_labels: the labels that candidate steps of the release move.
+    :param promoted_labels: the labels that promote steps of the release move.
+    """
+
+    stage: str
+    source: str
+    before: tuple[Step, ...]
+    registries: tuple[str, ...]
+    image_servers: tuple[str, ...]
+    container_source: str | None
+    has_images: bool
+    candidate_labels: tuple[str, ...]
+    promoted_labels: tuple[str, ...]
+
+
+class Step(Frozen):
+    """One step of a stage.
+
+    A kind is one module with one subclass and one line in the list of `rdo_promoter.steps`. Its Airflow
+    tasks are built by its method ``tasks``, which imports Airflow inside: reading and checking a release
+    file never loads Airflow.
+    """
+
+    #: The key under which a release file writes the step.
+    kind: ClassVar[str]
+    #: Whether a promotion may rest on this step's result.
+    decides: ClassVar[bool] = False
+
+    #: The step's task or group id; kinds that allow to name it have a field of this name.
+    name: Name | None = None
+
+    def references(self) -> Iterable[Reference]:
+        """Return the registries and image servers that the step uses."""
+        return ()
+
+    def check(self, scope: Scope) -> Iterable[Problem]:
+        """Return what is wrong with the step where it stands; kinds add their own checks to this.
+
+        :param scope: what stands around the step.
+        """
+        for reference in self.references():
+            known: tuple[str, ...] = getattr(scope, reference.to)
+            if reference.name not in known:
+                what = {"registries": "registry", "image_servers": "image server"}[reference.to]
+                yield Problem(
+                    reference.path, f"unknown {what} {reference.name!r}; {nearest(reference.name, known)}"
+                )
+
+
+def needs_containers(step: Step, scope: Scope, path: tuple[str | int, ...]) -> Iterable[Problem]:
+    """Return the problem of a step that works on containers in a release without any."""
+    if scope.container_source is None:
+        yield Problem(
+            path, f"the release has no containers for {step.kind}: add `containers:` or remove this key"
+        )
+
+
+def not_promoted(tag: str, scope: Scope) -> Iterable[Problem]:
+    """Return the problem of a step outside a promotion that would move a promoted label."""
+    if tag in scope.promoted_labels:
+        yield Problem(
+            ("tag",),
+            f"{tag!r} is a promoted label: only its promote step may tag containers with it, "
+            "after everything was verified; use the candidate label",
+        )

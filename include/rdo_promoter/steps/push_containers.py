@@ -1,0 +1,40 @@
+"""The push_containers step: copy containers to another registry and tag them there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar, Literal
+
+from rdo_promoter.steps.base import Problem, Reference, Scope, Step, needs_containers, not_promoted
+from rdo_promoter.steps.fields import Label, Name
+
+
+class PushContainers(Step):
+    """Copy every container of the build from the source registry to another one and tag it there.
+
+    :param to: the target registry's name.
+    :param tag: the tag, the candidate label as a rule.
+    :param gates: what a failure holds back: ``next`` the steps that follow, ``nothing`` nothing.
+    """
+
+    kind: ClassVar[str] = "push_containers"
+
+    to: Name
+    tag: Label
+    gates: Literal["next", "nothing"] = "next"
+
+    def references(self) -> Iterable[Reference]:
+        """Return the registry that the step uses."""
+        yield Reference(("to",), "registries", self.to)
+
+    def check(self, scope: Scope) -> Iterable[Problem]:
+        """Return what is wrong with the step where it stands."""
+        yield from super().check(scope)
+        yield from needs_containers(self, scope, ())
+        yield from not_promoted(self.tag, scope)
+        if self.to == scope.container_source:
+            yield Problem(
+                ("to",),
+                f"{self.to!r} is where the containers come from: write `tag_containers: {{in: {self.to}, "
+                f"tag: {self.tag}}}`, or push to another registry",
+            )
