@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from rdo_promoter.release.document import spell
 from rdo_promoter.release.models import CONSISTENT, ReleaseFile, Stage
-from rdo_promoter.steps import Candidate, Promote, Reference, Scope, Step, WaitFor
+from rdo_promoter.steps import Candidate, Promote, Scope, Step, WaitFor
 from rdo_promoter.steps.base import Problem
 from rdo_promoter.steps.fields import nearest
 
@@ -54,22 +55,19 @@ def _check_containers(release: ReleaseFile) -> Iterable[Problem]:
 
 
 def _check_unused(release: ReleaseFile) -> Iterable[Problem]:
-    used: set[tuple[str, str]] = {("registries", release.containers.source)} if release.containers else set()
-    used |= {(use.to, use.name) for _, step in _steps(release) for use in _uses(step)}
+    uses = [(use.to, use.name) for _, step in _steps(release) for use in step.references()]
+    kinds = {to for to, _ in uses}
+    source = ("registries", release.containers.source) if release.containers else None
     for key, names in (("registries", release.registries), ("image_servers", release.image_servers)):
         for name in names:
-            if (key, name) not in used:
+            if (key, name) not in uses and (key, name) != source:
                 yield Problem((key, name), "no step uses it: name it in a step, or remove it")
-    if release.containers and not any(use.to == "registries" for _, s in _steps(release) for use in _uses(s)):
+    if release.containers and "registries" not in kinds:
         yield Problem(
             ("containers",), "no step tags or pushes them: add tag_in or push_to to promote, or remove them"
         )
-    if release.images and not any(use.to == "image_servers" for _, s in _steps(release) for use in _uses(s)):
+    if release.images and "image_servers" not in kinds:
         yield Problem(("images",), "no step links them: add link_on to promote, or remove them")
-
-
-def _uses(step: Step) -> Iterable[Reference]:
-    return step.references()
 
 
 def _check_stages(release: ReleaseFile) -> Iterable[Problem]:
@@ -114,38 +112,28 @@ def _check_steps(stage: Stage, here: tuple[str | int, ...]) -> Iterable[Problem]
 
 def _check_jobs(release: ReleaseFile) -> Iterable[Problem]:
     seen: dict[str, str] = {}
-    for stage in release.stages:
-        for step_id, step in stage.named_steps:
+    for stage_at, stage in enumerate(release.stages):
+        for step_at, (step_id, step) in enumerate(stage.named_steps):
             if not isinstance(step, WaitFor):
                 continue
-            where = f"{stage.name}.{step_id}"
-            for path, job in _job_paths(release, step):
+            for job_at, job in enumerate(step.jobs):
                 if job in seen:
                     yield Problem(
-                        path,
+                        ("stages", stage_at, "steps", step_at, step.kind, "jobs", job_at),
                         f"{job!r} is awaited by {seen[job]} already: a job's name is a task id, keep one",
                     )
-            seen |= dict.fromkeys(step.jobs, where)
-
-
-def _job_paths(release: ReleaseFile, wanted: WaitFor) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    for path, step in _steps(release):
-        if step is wanted:
-            for at, job in enumerate(wanted.jobs):
-                yield (*path, "jobs", at), job
+                seen.setdefault(job, f"{stage.name}.{step_id}")
 
 
 def _check_labels(release: ReleaseFile, kind: type[Candidate | Promote]) -> Iterable[Problem]:
     seen: dict[str, str] = {}
-    for stage in release.stages:
-        for step in stage.steps:
-            if not isinstance(step, kind):
-                continue
-            if step.label in seen:
-                path = next(path for path, other in _steps(release) if other is step)
-                yield Problem(
-                    (*path, "label"),
-                    f"{step.label!r} is moved by stage {seen[step.label]!r} already: two steps would take "
-                    "turns; use another label",
-                )
-            seen.setdefault(step.label, stage.name)
+    for path, step in _steps(release):
+        if not isinstance(step, kind):
+            continue
+        if step.label in seen:
+            yield Problem(
+                (*path, "label"),
+                f"{step.label!r} is moved by {seen[step.label]} already: two steps would take turns; "
+                "use another label",
+            )
+        seen.setdefault(step.label, spell(path))

@@ -67,6 +67,9 @@ class Step(Frozen):
     A kind is one module with one subclass and one line in the list of `rdo_promoter.steps`. Its Airflow
     tasks are built by its method ``tasks``, which imports Airflow inside: reading and checking a release
     file never loads Airflow.
+
+    :param name: the step's id within its stage; its kind without it, from the second on with a number
+        (``wait_for_2``).
     """
 
     #: The key under which a release file writes the step.
@@ -74,7 +77,6 @@ class Step(Frozen):
     #: Whether a promotion may rest on this step's result.
     decides: ClassVar[bool] = False
 
-    #: The step's task or group id; kinds that allow to name it have a field of this name.
     name: Name | None = None
 
     def references(self) -> Iterable[Reference]:

@@ -3,27 +3,49 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import re
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictStr, WithJsonSchema
+from pydantic.config import JsonDict
 
 from rdo_promoter.errors import ConfigError
 from rdo_promoter.model.build import check_label
 
 _DURATION = re.compile(r"(\d{1,9})([smhd])")
+_PARAM = re.compile(r"^:param (\w+):((?:.|\n(?!:))*)", re.MULTILINE)
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 K = TypeVar("K")
 V = TypeVar("V")
 Item = TypeVar("Item")
 
 
+def _documented(schema: JsonDict, model: type[BaseModel]) -> None:
+    """Take the descriptions of the JSON schema from the docstrings, and write durations as files do."""
+    texts: dict[str, str] = {}
+    for base in reversed(model.__mro__):
+        text = inspect.cleandoc(base.__dict__.get("__doc__") or "")
+        texts |= {name: " ".join(words.split()) for name, words in _PARAM.findall(text)}
+    schema["description"] = inspect.getdoc(model).partition("\n\n:param")[0]  # type: ignore[union-attr]
+    properties = schema.get("properties", {})
+    for name, field in model.model_fields.items():
+        entry = properties.get(field.alias or name) if isinstance(properties, dict) else None
+        if isinstance(entry, dict):
+            entry.pop("title", None)
+            entry["description"] = texts[name]
+            if entry.get("type") == "string" and isinstance(default := entry.get("default"), int):
+                entry["default"] = format_duration(default)
+
+
 class Frozen(BaseModel):
     """A value of a release file: unknown keys are refused, and nothing changes it afterwards."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", protected_namespaces=(), json_schema_extra=_documented
+    )
 
 
 def nearest(word: object, known: Collection[str]) -> str:

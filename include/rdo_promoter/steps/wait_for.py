@@ -18,7 +18,6 @@ class WaitFor(Step):
     :param within: seconds since the build got the candidate label; a job without a pass by then fails.
     :param alternatives: jobs that may pass in place of a listed one.
     :param retry_delay: seconds until a failed job is looked at again: it may have been rerun.
-    :param name: the step's id; ``wait_for``, ``wait_for_2`` and so on without it.
     """
 
     kind: ClassVar[str] = "wait_for"
