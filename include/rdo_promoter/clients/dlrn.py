@@ -111,8 +111,8 @@ class DlrnClient(DlrnReader):
             self.votes(build)
         if not self.has_directory(build):
             raise NotFoundError(
-                f"{build} has no repository below {safe_url(self._repo.url)} (purged, or repo_url is another DLRN's): "
-                "DLRN would make a dangling link; nothing was changed, take a newer build"
+                f"{build} has no repository below {safe_url(self._repo.url)}: it was purged, or repo_url is "
+                "another DLRN's; DLRN would make a dangling link; nothing was changed, take a newer build"
             )
 
     def _post_promotion(self, build: DlrnHash, label: str, before: PromotionRow | None) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import ssl
 from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -23,6 +24,9 @@ RETRY_STATUS = (429, 500, 502, 503, 504)
 
 #: A server may ask for hours in Retry-After; a task would rather end and be retried.
 RETRY_AFTER_MAX = 60
+
+_PARAGRAPH = re.compile(r"<p>(.*?)</p>", re.DOTALL | re.IGNORECASE)
+_TITLE = re.compile(r"<title>(.*?)</title>", re.DOTALL | re.IGNORECASE)
 
 
 class _TimeoutAdapter(HTTPAdapter):
@@ -98,15 +102,19 @@ def send(
     where = f"{method} {safe_url(url)}"
     try:
         return session.request(method, url, **kwargs)
-    except requests.exceptions.SSLError as error:
-        raise ConfigError(
-            f"{service}: the certificate behind {where} is not trusted ({_cause(error)}); "
-            "name the CA that signed it in the Connection"
-        ) from error
     except (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema) as error:
-        raise ConfigError(f"{service}: {safe_url(url)!r} is no address: {_cause(error)}") from error
+        raise ConfigError(f"{service}: {safe_url(url)!r} is no address: {_innermost(error)}") from error
     except requests.exceptions.RequestException as error:
-        raise ServiceError(f"{service} gave no answer to {where}: {_cause(error)}") from error
+        cause = _innermost(error)
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            raise ConfigError(
+                f"{service}: the certificate behind {where} is not trusted ({cause.verify_message}); "
+                "name the CA that signed it in the Connection"
+            ) from error
+        raise ServiceError(f"{service} gave no answer to {where}: {_text(cause)}") from error
+    except OSError as error:
+        # What requests says when the file that `verify` names is missing.
+        raise ConfigError(f"{service}: {where} was not sent: {error}") from error
 
 
 def attempts(response: requests.Response) -> int:
@@ -133,20 +141,22 @@ def reason(response: requests.Response, *, limit: int = 200) -> str:
     if isinstance(body, dict) and isinstance(body.get("message"), str):
         text = body["message"]
     else:
-        # An error page says the same in its title, its heading and a paragraph: the last is enough.
-        page = re.search(r"<p>(.*?)</p>|<title>(.*?)</title>", response.text, re.DOTALL | re.IGNORECASE)
-        text = html.unescape(re.sub(r"<[^>]*>", " ", page[0] if page else response.text))
+        # An error page says the same in its title, its heading and a paragraph: one is enough.
+        page = _PARAGRAPH.search(response.text) or _TITLE.search(response.text)
+        text = html.unescape(re.sub(r"<[^>]*>", " ", page[1] if page else response.text))
     text = " ".join(text.split()) or response.reason or "no reason given"
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
-def _cause(error: BaseException) -> str:
-    """Return the innermost reason of a requests error; the outer ones repeat it with object addresses."""
-    inner = error
+def _innermost(error: BaseException) -> BaseException:
+    """Return the first cause of a requests error; the outer ones repeat it."""
     while True:
-        deeper = getattr(inner, "reason", None) or (inner.args[0] if inner.args else None)
+        deeper = getattr(error, "reason", None) or (error.args[-1] if error.args else None)
         if not isinstance(deeper, BaseException):
-            break
-        inner = deeper
-    text = re.sub(r"<[^>]*object at 0x[0-9a-f]+>:? ?", "", str(inner))
-    return text or type(inner).__name__
+            return error
+        error = deeper
+
+
+def _text(error: BaseException) -> str:
+    """Return what an error says, without the object addresses that urllib3 puts before it."""
+    return re.sub(r"<[^>]*object at 0x[0-9a-f]+>:? ?", "", str(error)) or type(error).__name__

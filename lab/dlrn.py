@@ -1,0 +1,308 @@
+"""The lab's DLRN: the real API behind gunicorn, and its repository tree over HTTP."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lab.dlrn_env import ensure_environment, environment_python, locked
+from lab.service import HOST, LabError, Service
+from rdo_promoter.model.build import DlrnHash
+
+__all__ = [
+    "CI",
+    "PROMOTER",
+    "DlrnFacts",
+    "NewBuild",
+    "PastPromotion",
+    "add_build",
+    "add_builds",
+    "add_promotions",
+    "ensure_environment",
+    "facts",
+    "purge",
+    "services",
+    "stage",
+    "tree_folder",
+]
+
+PROMOTER = "promoter"
+CI = "ci"
+
+_INI = """[DEFAULT]
+datadir={root}/data
+scriptsdir={root}/scripts
+configdir=
+baseurl={baseurl}
+distro=rpm-master
+source=master
+target=centos7
+smtpserver=
+reponame=delorean
+templatedir=
+project_name=RDO
+maxretries=3
+pkginfo_driver=dlrn.drivers.rdoinfo.RdoInfoDriver
+build_driver=dlrn.drivers.mockdriver.MockBuildDriver
+tags=
+rsyncdest=
+workers=1
+database_connection=sqlite:///{root}/commits.sqlite
+use_components=false
+"""
+
+# Absolute paths: DLRN reads them wherever gunicorn was started.
+_CFG = """DB_PATH = 'sqlite:///{root}/commits.sqlite'
+REPO_PATH = '{root}/data/repos'
+CONFIG_FILE = '{root}/projects.ini'
+"""
+
+
+@dataclass(frozen=True)
+class DlrnFacts:
+    """Where the lab's DLRN is and who may use it.
+
+    :param username: may promote.
+    :param ci_username: the user of the CI jobs that vote.
+    """
+
+    api_url: str
+    repo_url: str
+    username: str
+    password: str = field(repr=False)
+    ci_username: str
+    ci_password: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class NewBuild:
+    """A build for the lab's DLRN.
+
+    :param when: when it was built, in seconds since the epoch.
+    :param extended: False for none, True for a long one of two hashes, or the extended hash itself.
+    :param project: the package that was built.
+    :param failed: it did not build; until the package builds again, ``consistent`` stands still.
+    :param name: hashes follow from it, so the same name gives the same build; by default a new one.
+    """
+
+    when: int
+    extended: bool | str = False
+    project: str = "openstack-nova"
+    failed: bool = False
+    name: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def extended_hash(self) -> str | None:
+        """The extended hash as DLRN stores it."""
+        if isinstance(self.extended, str):
+            return self.extended
+        return f"{_sha1(self.name, 'x')}_{_sha1(self.name, 'y')}" if self.extended else None
+
+
+@dataclass(frozen=True)
+class PastPromotion:
+    """A promotion of the past.
+
+    :param when: in seconds since the epoch.
+    """
+
+    build: DlrnHash
+    label: str
+    when: int
+
+
+def stage(root: Path) -> None:
+    """Make database, configuration and an empty tree; done twice, it changes nothing.
+
+    :param root: the lab's folder; `ensure_environment` was called with it.
+    """
+    folder = _folder(root)
+    (folder / "data" / "repos").mkdir(parents=True, exist_ok=True)
+    _, tree = services(root)
+    baseurl = f"http://{HOST}:{tree.port}"
+    _write(folder / "projects.ini", _INI.format(root=folder, baseurl=baseurl))
+    _write(folder / "api.cfg", _CFG.format(root=folder))
+    _run_stage(root, [{"op": "init", "users": _passwords(root)}])
+
+
+def services(root: Path) -> tuple[Service, Service]:
+    """Return the API and the repository tree, ready to be started."""
+    folder = _folder(root)
+    run = root / "run"
+    python = environment_python(root)
+
+    def api(port: int) -> Sequence[str]:
+        # One process: DLRN's own locks are what the client has to live with, not gunicorn's.
+        return [
+            *(str(python), "-m", "gunicorn", "--bind", f"{HOST}:{port}", "--threads", "4"),
+            *("--no-control-socket", "--graceful-timeout", "1", "dlrn.api:app"),
+        ]
+
+    def tree(port: int) -> Sequence[str]:
+        server = (sys.executable, "-m", "http.server", "--bind", HOST, "--protocol", "HTTP/1.1")
+        return [*server, "--directory", str(folder / "data" / "repos"), str(port)]
+
+    env = {"CONFIG_FILE": str(folder / "api.cfg"), "PYTHONPATH": str(folder), "TZ": "UTC"}
+    return (
+        Service("dlrn-api", run, api, ready=_api_answers, env=env, cwd=folder),
+        Service("dlrn-repo", run, tree),
+    )
+
+
+def facts(root: Path) -> DlrnFacts:
+    """Return addresses and users of the lab's DLRN.
+
+    :raises LabError: when it is not staged.
+    """
+    if not _secrets(root).exists():
+        raise LabError(f"{root} has no DLRN yet: call stage first")
+    api, tree = services(root)
+    passwords = _passwords(root)
+    return DlrnFacts(
+        api_url=f"http://{HOST}:{api.port}",
+        repo_url=f"http://{HOST}:{tree.port}",
+        username=PROMOTER,
+        password=passwords[PROMOTER],
+        ci_username=CI,
+        ci_password=passwords[CI],
+    )
+
+
+def add_build(
+    root: Path,
+    *,
+    when: int,
+    extended: bool | str = False,
+    project: str = "openstack-nova",
+    failed: bool = False,
+    name: str | None = None,
+) -> DlrnHash:
+    """Add one build; the parameters are those of `NewBuild`."""
+    named = {"name": name} if name else {}
+    return add_builds(root, [NewBuild(when, extended, project, failed, **named)])[0]
+
+
+def add_builds(root: Path, builds: Iterable[NewBuild]) -> list[DlrnHash]:
+    """Add builds in the order given, in one go: the last one that is good holds ``current``."""
+    made = _run_stage(
+        root,
+        [
+            {
+                "op": "build",
+                "name": build.name,
+                "when": build.when,
+                "project": build.project,
+                "extended": build.extended_hash,
+                "failed": build.failed,
+            }
+            for build in builds
+        ],
+    )
+    return [DlrnHash(**fields) for fields in made]
+
+
+def add_promotions(root: Path, promotions: Iterable[PastPromotion]) -> None:
+    """Add promotions that the API could not make, oldest first: it always writes its own time."""
+    _run_stage(
+        root,
+        [
+            {
+                "op": "promotion",
+                "build": _fields(promotion.build),
+                "label": promotion.label,
+                "when": promotion.when,
+                "user": PROMOTER,
+            }
+            for promotion in promotions
+        ],
+    )
+
+
+def purge(root: Path, build: DlrnHash, *, flagged: bool = True) -> None:
+    """Remove a build's directory.
+
+    :param flagged: DLRN knows it (``dlrn-purge``); otherwise only the files are gone.
+    """
+    _run_stage(root, [{"op": "purge", "build": _fields(build), "flagged": flagged}])
+
+
+def tree_folder(root: Path) -> Path:
+    """Return the folder that the repository tree serves."""
+    return _folder(root) / "data" / "repos"
+
+
+def _folder(root: Path) -> Path:
+    return root.resolve() / "dlrn"
+
+
+def _fields(build: DlrnHash) -> dict[str, str | None]:
+    return {
+        "commit_hash": build.commit_hash,
+        "distro_hash": build.distro_hash,
+        "extended_hash": build.extended_hash,
+    }
+
+
+def _run_stage(root: Path, steps: list[dict[str, Any]]) -> Any:
+    """Carry out steps in DLRN's environment, one caller at a time as one builder would."""
+    folder = _folder(root)
+    _, tree = services(root)
+    order = {"root": str(folder), "baseurl": f"http://{HOST}:{tree.port}", "steps": steps}
+    with locked(folder / "stage.lock"):
+        done = subprocess.run(
+            # Isolated: beside the script stands a module that is called dlrn as well.
+            [str(environment_python(root)), "-I", str(Path(__file__).with_name("dlrn_stage.py"))],
+            input=json.dumps(order),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        raise LabError(f"DLRN's stage failed:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout)
+
+
+def _secrets(root: Path) -> Path:
+    return _folder(root) / "secrets.json"
+
+
+def _passwords(root: Path) -> dict[str, str]:
+    """Return the users' passwords; made at the first question, for this lab alone."""
+    file = _secrets(root)
+    if not file.exists():
+        fresh = file.with_name(f"secrets.{os.getpid()}")
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as handle:
+            json.dump({user: secrets.token_urlsafe(18) for user in (PROMOTER, CI)}, handle)
+        fresh.rename(file)
+    passwords: dict[str, str] = json.loads(file.read_text())
+    return passwords
+
+
+def _write(file: Path, text: str) -> None:
+    fresh = file.with_name(f"{file.name}.{os.getpid()}")
+    fresh.write_text(text)
+    fresh.rename(file)
+
+
+def _api_answers(port: int) -> bool:
+    """Tell whether the API answers; gunicorn accepts before the application is there, so it may hang."""
+    try:
+        with urllib.request.urlopen(f"http://{HOST}:{port}/api/health", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _sha1(*words: str) -> str:
+    return hashlib.sha1("/".join(words).encode()).hexdigest()
