@@ -8,12 +8,12 @@ newer, and neither may replace the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from rdo_promoter.model.build import Build
 from rdo_promoter.model.promotions import PromotionRow
-from rdo_promoter.model.verdict import BUILDER_VOTE, Criteria, JobState, judge
+from rdo_promoter.model.verdict import Criteria, JobState, judge
 from rdo_promoter.model.votes import Vote
 
 
@@ -48,11 +48,18 @@ def superseded(ours: Standing, holder: Standing | None) -> bool:
     return holder.entered >= ours.entered
 
 
-def displaced(build: Build, candidate_holder: PromotionRow | None, votes: Iterable[Vote]) -> bool:
-    """Tell whether another build took the candidate label before CI said anything about this one."""
+def displaced(
+    build: Build, candidate_holder: PromotionRow | None, votes: Iterable[Vote], jobs: Container[str]
+) -> bool:
+    """Tell whether another build took the candidate label before CI said anything about this one.
+
+    :param candidate_holder: the newest row of the label that CI tests.
+    :param votes: the build's votes.
+    :param jobs: the stage's jobs, alternatives among them; other jobs' votes say nothing of this stage.
+    """
     if candidate_holder is None or candidate_holder.build == build:
         return False
-    return all(vote.job == BUILDER_VOTE for vote in votes)
+    return not any(vote.job in jobs and not vote.in_progress for vote in votes)
 
 
 @dataclass(frozen=True, slots=True)

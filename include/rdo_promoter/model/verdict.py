@@ -8,9 +8,6 @@ from enum import StrEnum
 
 from rdo_promoter.model.votes import Vote, newest_votes
 
-#: The vote that DLRN's builder writes when `consistent` moves; no CI job.
-BUILDER_VOTE = "consistent"
-
 
 @dataclass(frozen=True, slots=True)
 class Criteria:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from rdo_promoter.steps.fields import Frozen, Name, nearest
+
+if TYPE_CHECKING:  # loading Airflow takes seconds; reading a release file never does
+    from rdo_promoter.steps.context import Chain, StageContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +68,8 @@ class Scope:
 class Step(Frozen):
     """One step of a stage.
 
-    A kind is one module with one subclass and one line in the list of `rdo_promoter.steps`. Its Airflow
-    tasks are built by its method ``tasks``, which imports Airflow inside: reading and checking a release
-    file never loads Airflow.
+    A kind is one module with one subclass and one line in the list of `rdo_promoter.steps`. Its method
+    `tasks` imports Airflow inside: reading and checking a release file never loads Airflow.
 
     :param name: the step's id within its stage; its kind without it, from the second on with a number
         (``wait_for_2``).
@@ -95,6 +98,19 @@ class Step(Frozen):
                 yield Problem(
                     reference.path, f"unknown {what} {reference.name!r}; {nearest(reference.name, known)}"
                 )
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Say in one sentence what the step does, for the Dag's documentation."""
+
+    @abstractmethod
+    def tasks(self, context: StageContext, name: str, chain: Chain) -> Chain:
+        """Make the step's Airflow tasks inside the stage's task group.
+
+        :param context: the stage.
+        :param name: the step's task or group id.
+        :param chain: what comes before; the result is what the next step comes after.
+        """
 
 
 def needs_containers(step: Step, scope: Scope, path: tuple[str | int, ...]) -> Iterable[Problem]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, StrictInt
 
 from rdo_promoter.steps.base import Problem, Scope, Step
 from rdo_promoter.steps.fields import Duration, Label
+
+if TYPE_CHECKING:
+    from rdo_promoter.steps.context import Chain, StageContext
 
 
 def _moved_by(value: Any) -> Any:
@@ -47,3 +50,17 @@ class Candidate(Step):
             )
         if self.label == scope.source:
             yield Problem(("label",), f"{self.label!r} is the stage's source as well: use a label of its own")
+
+    def describe(self) -> str:
+        """Say in one sentence what the step does, for the Dag's documentation."""
+        return f"promotes the build to `{self.label}` in DLRN when CI has room ({self.max_in_ci} at a time)"
+
+    def tasks(self, context: StageContext, name: str, chain: Chain) -> Chain:
+        """Make the one task that admits the build."""
+        from rdo_promoter.engine.candidate import CandidateRules
+        from rdo_promoter.operators.candidate import CandidateOperator
+
+        rules = CandidateRules(
+            self.label, context.criteria, context.within, max_in_ci=self.max_in_ci, min_gap=self.min_gap
+        )
+        return chain.then(CandidateOperator(task_id=name, services=context.services, rules=rules))

@@ -29,13 +29,14 @@ def _documented(schema: JsonDict, model: type[BaseModel]) -> None:
     for base in reversed(model.__mro__):
         text = inspect.cleandoc(base.__dict__.get("__doc__") or "")
         texts |= {name: " ".join(words.split()) for name, words in _PARAM.findall(text)}
-    schema["description"] = inspect.getdoc(model).partition("\n\n:param")[0]  # type: ignore[union-attr]
+    # No docstrings with `python -OO`: the schema is still needed, to name known keys.
+    schema["description"] = inspect.cleandoc(model.__doc__ or "").partition("\n\n:param")[0]
     properties = schema.get("properties", {})
     for name, field in model.model_fields.items():
         entry = properties.get(field.alias or name) if isinstance(properties, dict) else None
         if isinstance(entry, dict):
             entry.pop("title", None)
-            entry["description"] = texts[name]
+            entry["description"] = texts.get(name, "")
             if entry.get("type") == "string" and isinstance(default := entry.get("default"), int):
                 entry["default"] = format_duration(default)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rdo_promoter.steps.base import Problem, Reference, Scope, Step, needs_containers
 from rdo_promoter.steps.fields import Distinct, Label, Name
+
+if TYPE_CHECKING:
+    from rdo_promoter.steps.context import Chain, StageContext
 
 
 class Promote(Step):
@@ -75,3 +78,56 @@ class Promote(Step):
                 yield Problem(
                     ("push_to", index), f"{name!r} is in tag_in as well: a push tags it already, keep push_to"
                 )
+
+    def describe(self) -> str:
+        """Say in one sentence what the step does, for the Dag's documentation."""
+        parts = (("tags", self.tag_in), ("pushes to", self.push_to), ("links on", self.link_on))
+        where = [f"{verb} {', '.join(f'`{name}`' for name in names)}" for verb, names in parts if names]
+        return f"promotes the build to `{self.label}`: {'; '.join([*where, 'DLRN last'])}"
+
+    def tasks(self, context: StageContext, name: str, chain: Chain) -> Chain:
+        """Make the promotion group. Its order is what keeps the label whole: `DLRN's label last`."""
+        from airflow.sdk import TaskGroup
+
+        from rdo_promoter.operators import promotion as group
+
+        coordinates = context.coordinates(
+            self.label,
+            tag_in=self.tag_in,
+            push_to=self.push_to,
+            images=context.images if self.link_on else (),
+            link_on=self.link_on,
+        )
+        common: dict[str, Any] = {
+            "services": context.services,
+            "coordinates": coordinates,
+            "asset": context.asset,
+            "group": f"{context.stage}.{name}",
+        }
+        with TaskGroup(name, tooltip=self.describe()):
+            hold = group.HoldOperator(task_id="hold", **common)
+            plan = group.PlanOperator(task_id="plan", **common)
+            copies = [
+                group.CopyOperator(task_id=f"copy_{registry}", registry=registry, **common)
+                for registry in self.push_to
+            ]
+            check = group.CheckCopiesOperator(task_id="check_copies", **common)
+            moves = [
+                *(
+                    group.TagOperator(task_id=f"tag_{registry}", registry=registry, **common)
+                    for registry in dict.fromkeys((*self.tag_in, *self.push_to))
+                ),
+                *(
+                    group.LinkOperator(task_id=f"link_{server}", server=server, **common)
+                    for server in self.link_on
+                ),
+            ]
+            dlrn = group.CommitOperator(task_id="dlrn", **common)
+            verify = group.VerifyOperator(task_id="verify", **common)
+        chain = chain.then(hold).then(plan)
+        if copies:
+            chain = chain.then(*copies)
+        chain = chain.then(check)
+        if moves:
+            chain = chain.then(*moves)
+        return chain.then(dlrn).then(verify)

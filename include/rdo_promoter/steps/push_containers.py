@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from rdo_promoter.steps.base import Problem, Reference, Scope, Step, needs_containers, not_promoted
 from rdo_promoter.steps.fields import Label, Name
+
+if TYPE_CHECKING:
+    from rdo_promoter.steps.context import Chain, StageContext
 
 
 class PushContainers(Step):
@@ -38,3 +42,24 @@ class PushContainers(Step):
                 f"{self.to!r} is where the containers come from: write `tag_containers: {{in: {self.to}, "
                 f"tag: {self.tag}}}`, or push to another registry",
             )
+
+    def describe(self) -> str:
+        """Say in one sentence what the step does, for the Dag's documentation."""
+        gates = "; gates nothing" if self.gates == "nothing" else ""
+        return f"copies the containers to `{self.to}` and tags them `{self.tag}`{gates}"
+
+    def tasks(self, context: StageContext, name: str, chain: Chain) -> Chain:
+        """Make the one task that copies and tags; beside the chain when it gates nothing."""
+        from rdo_promoter.operators.candidate import TagCandidateOperator
+
+        task = TagCandidateOperator(
+            task_id=name,
+            services=context.services,
+            registry=self.to,
+            push=True,
+            coordinates=context.coordinates(self.tag),
+        )
+        if self.gates == "next":
+            return chain.then(task)
+        task.set_upstream(list(chain.tail))
+        return replace(chain, aside=(*chain.aside, task))

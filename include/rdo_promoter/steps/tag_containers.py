@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
 from rdo_promoter.steps.base import Problem, Reference, Scope, Step, needs_containers, not_promoted
 from rdo_promoter.steps.fields import Label, Name
+
+if TYPE_CHECKING:
+    from rdo_promoter.steps.context import Chain, StageContext
 
 
 class TagContainers(Step):
@@ -32,3 +35,21 @@ class TagContainers(Step):
         yield from super().check(scope)
         yield from needs_containers(self, scope, ())
         yield from not_promoted(self.tag, scope)
+
+    def describe(self) -> str:
+        """Say in one sentence what the step does, for the Dag's documentation."""
+        return f"verifies the containers in `{self.in_}` and tags them `{self.tag}`"
+
+    def tasks(self, context: StageContext, name: str, chain: Chain) -> Chain:
+        """Make the one task that verifies and tags."""
+        from rdo_promoter.operators.candidate import TagCandidateOperator
+
+        return chain.then(
+            TagCandidateOperator(
+                task_id=name,
+                services=context.services,
+                registry=self.in_,
+                push=False,
+                coordinates=context.coordinates(self.tag),
+            )
+        )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
 from rdo_promoter.steps.base import Problem, Scope, Step
 from rdo_promoter.steps.fields import Duration, FrozenMap, JobName, SomeDistinct, format_duration, nearest
+
+if TYPE_CHECKING:
+    from rdo_promoter.steps.context import Chain, StageContext
 
 
 class WaitFor(Step):
@@ -48,3 +51,70 @@ class WaitFor(Step):
                 f"{format_duration(self.retry_delay)} is longer than within "
                 f"({format_duration(self.within)}): a failed job would not be looked at again",
             )
+
+    def describe(self) -> str:
+        """Say in one sentence what the step does, for the Dag's documentation."""
+        jobs = "1 CI job" if len(self.jobs) == 1 else f"{len(self.jobs)} CI jobs"
+        return f"waits up to {format_duration(self.within)} for {jobs} to pass"
+
+    def tasks(self, context: StageContext, name: str, chain: Chain) -> Chain:
+        """Make one sensor a job, `votes_in`, and the gate, which alone decides.
+
+        The gate is attached to what came before as well: were that skipped or failed, so is the gate.
+        """
+        from airflow.providers.standard.operators.empty import EmptyOperator
+        from airflow.sdk import TaskGroup, TriggerRule
+
+        from rdo_promoter.model.verdict import Criteria
+        from rdo_promoter.operators.gate import GateOperator
+        from rdo_promoter.sensors.job import JobSensor
+        from rdo_promoter.steps.context import Chain, short_names
+
+        shown = short_names(self.jobs)
+        waits = f"{context.stage}.{name}"
+        # Jobs are known by their own names: `<stage>.<job>`, whatever step waits for them.
+        with TaskGroup(
+            name,
+            prefix_group_id=False,
+            group_display_name=f"{name} ({format_duration(self.within)})",
+            tooltip=self.describe(),
+        ):
+            sensors = [
+                JobSensor(
+                    task_id=f"{context.stage}.{job}",
+                    task_display_name=shown[job],
+                    services=context.services,
+                    job=job,
+                    alternatives=self.alternatives.get(job, ()),
+                    stage_jobs=context.criteria.known_jobs,
+                    candidate_label=context.candidate_label,
+                    promoted_label=context.promoted_label,
+                    since=context.since,
+                    within=self.within,
+                    look_again=self.retry_delay,
+                    poll=context.poll,
+                )
+                for job in self.jobs
+            ]
+            votes_in = EmptyOperator(
+                task_id=f"{waits}.votes_in",
+                task_display_name="votes_in",
+                # Sensors fail and are skipped for people to see; the step before is among the upstream
+                # tasks, so that a run without a build is skipped as a whole.
+                trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS,
+            )
+            gate = GateOperator(
+                task_id=f"{waits}.gate",
+                task_display_name="gate",
+                services=context.services,
+                criteria=Criteria(self.jobs, dict(self.alternatives)),
+                stage_jobs=context.criteria.known_jobs,
+                candidate_label=context.candidate_label,
+                promoted_label=context.promoted_label,
+            )
+        before = list(chain.tail)
+        for sensor in sensors:
+            sensor.set_upstream(before)
+        votes_in.set_upstream([*before, *sensors, *chain.aside])
+        gate.set_upstream([*before, votes_in])
+        return Chain((gate,))

@@ -1,0 +1,245 @@
+"""From a release to its Dag. Reads no Connection and no Variable; the same file gives the same Dag."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import DAG, Asset, BaseOperator, Param, TaskGroup, TriggerRule, task
+
+from rdo_promoter.errors import ConfigError
+from rdo_promoter.hooks.services import ConnectionServices
+from rdo_promoter.model.verdict import Criteria
+from rdo_promoter.operators.base import BUILD_TASK
+from rdo_promoter.operators.source import PinBuildOperator, StartStageOperator
+from rdo_promoter.release import BrokenRelease, Release, Stage, load_releases, releases_folder
+from rdo_promoter.steps import Candidate, Promote, WaitFor
+from rdo_promoter.steps.context import Chain, StageContext
+
+log = logging.getLogger(__name__)
+
+#: No run of a release may be older; a fixed date keeps two parses equal.
+START_DATE = datetime(2017, 1, 1, tzinfo=UTC)
+
+#: Runs wait for CI for hours; Airflow's default of 16 would keep new builds out.
+MAX_ACTIVE_RUNS = 64
+
+#: What is transient is tried again for about half an hour; what is not fails at once.
+DEFAULT_ARGS = {
+    "owner": "rdo-promoter",
+    "retries": 5,
+    "retry_delay": timedelta(seconds=15),
+    "retry_exponential_backoff": 2.0,
+    "max_retry_delay": timedelta(minutes=10),
+    "execution_timeout": timedelta(hours=2),
+}
+
+_BROKEN = """# {file} cannot be used
+
+```text
+{error}
+```
+
+Mend the file and check it with `rdo-promoter validate`; this Dag then gives way to the release's own.
+"""
+
+_ADVICE = """## When a build was not promoted
+
+Look at its column in the grid.
+
+- A red or amber job failed on that build. Rerun it in CI: a vote that passes goes on by itself until the
+  deadline; afterwards clear the stage's gate together with what follows it.
+- A skipped square says why in its XCom `reason`.
+- A red square in the promotion group says what is missing or wrong. Mend it and clear the whole group: what
+  is in place already is not done again.
+"""
+
+
+def dags(folder: Path | None = None) -> dict[str, DAG]:
+    """Make the Dags of all releases, by Dag id. A release in trouble never takes another one with it.
+
+    :param folder: the releases folder; the one that the environment names when not given.
+    """
+    made: dict[str, DAG] = {}
+    for release in load_releases(folder or releases_folder()):
+        try:
+            dag = broken_dag(release) if isinstance(release, BrokenRelease) else release_dag(release)
+        except Exception as error:  # otherwise every release of this installation stops
+            log.exception("no Dag could be made of %s", release.file)
+            said = ConfigError(
+                f"{release.file}: {type(error).__name__}: {error}; please report this as a bug"
+            )
+            dag = broken_dag(BrokenRelease(file=release.file, dag_id=f"broken-{stem}", error=said))
+        made[dag.dag_id] = dag
+    return made
+
+
+def release_dag(release: Release) -> DAG:
+    """Make the Dag of a release."""
+    services = ConnectionServices(
+        dlrn_conn_id=release.dlrn.connection,
+        repo_url=release.dlrn.repo_url,
+        registries={name: (r.connection, r.namespace) for name, r in release.registries.items()},
+        servers={name: (s.connection, release.image_root(name)) for name, s in release.image_servers.items()},
+    )
+    first = release.stages[0]
+    with DAG(
+        release.dag_id,
+        schedule=release.schedule,
+        start_date=START_DATE,
+        catchup=False,
+        max_active_runs=MAX_ACTIVE_RUNS,
+        max_active_tasks=200,
+        default_args=DEFAULT_ARGS,
+        params=_form(release),
+        tags=["rdo-promoter", release.release],
+        description=f"Promote builds of {release.release} from {first.source} onwards ({release.file})",
+        doc_md=_doc(release),
+        render_template_as_native_obj=False,
+    ) as dag:
+        with TaskGroup("source", tooltip=f"the build that this run carries, from {first.source}"):
+            build = PinBuildOperator(
+                task_id="build",
+                task_display_name="build",
+                services=services,
+                source=first.source,
+                candidate_label=_candidate_label(first),
+                max_retry_delay=timedelta(minutes=2),
+            )
+        assert build.task_id == BUILD_TASK
+        before: tuple[Stage, BaseOperator] | None = None
+        for stage in release.stages:
+            last = _stage(release, stage, services, build, before)
+            before = (stage, last)
+    return dag
+
+
+def broken_dag(broken: BrokenRelease) -> DAG:
+    """Make the Dag that stands for a release file that cannot be used, and shows why."""
+    with DAG(
+        broken.dag_id,
+        schedule=None,
+        start_date=START_DATE,
+        catchup=False,
+        tags=["rdo-promoter", "broken"],
+        description=f"{broken.file} cannot be used: see the Dag's documentation",
+        doc_md=_BROKEN.format(file=broken.file, error=broken.error),
+    ) as dag:
+
+        @task(task_id="show_error")
+        def show_error() -> None:
+            raise broken.error
+
+        show_error()
+    return dag
+
+
+def _stage(
+    release: Release,
+    stage: Stage,
+    services: ConnectionServices,
+    build: BaseOperator,
+    before: tuple[Stage, BaseOperator] | None,
+) -> BaseOperator:
+    """Make the tasks of a stage; return its last one."""
+    promote = next((step for step in stage.steps if isinstance(step, Promote)), None)
+    label = promote.label if promote else None
+    with TaskGroup(stage.name, tooltip=f"{stage.source} -> {label or 'no promotion'}"):
+        start = StartStageOperator(
+            task_id="start",
+            services=services,
+            stage=stage.name,
+            source=stage.source,
+            before=before[0].name if before else None,
+            after=before[1].task_id if before else None,
+            # A stage that was not chosen is skipped and must not take the next one with it; a failed one
+            # must. Without a build nothing succeeded, and the whole run is skipped.
+            trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
+        )
+        start.set_upstream([build, before[1]] if before else build)
+        context = _context(release, stage, services, label)
+        chain = Chain((start,))
+        for name, step in stage.named_steps:
+            chain = step.tasks(context, name, chain)
+    return chain.tail[-1]
+
+
+def _context(
+    release: Release, stage: Stage, services: ConnectionServices, promoted_label: str | None
+) -> StageContext:
+    waits = [step for step in stage.steps if isinstance(step, WaitFor)]
+    next((name for name, step in stage.named_steps if isinstance(step, Candidate)), "start")
+    return StageContext(
+        stage=stage.name,
+        services=services,
+        candidate_label=_candidate_label(stage),
+        promoted_label=promoted_label,
+        criteria=Criteria(
+            tuple(job for wait in waits for job in wait.jobs),
+            {job: tuple(others) for wait in waits for job, others in wait.alternatives.items()},
+        ),
+        within=max((wait.within for wait in waits), default=0),
+        # map_indexes: without it the pull hangs in a triggerer.
+        since=f"{{{{ ti.xcom_pull(task_ids='{entered}', key='since', map_indexes=-1) }}}}",
+        poll=release.poll,
+        containers=release.container_names,
+        container_source=release.containers.source if release.containers else None,
+        images=tuple(release.images),
+        asset=Asset(
+            name=f"{release.dag_id}/{promoted_label}",
+            uri=release.asset_uri(promoted_label),
+            group="rdo-promoter",
+        )
+        if promoted_label
+        else None,
+    )
+
+
+def _candidate_label(stage: Stage) -> str:
+    """Return the label that CI tests in a stage: the candidate step's, or the label it starts from."""
+    return next((step.label for step in stage.steps if isinstance(step, Candidate)), stage.source)
+
+
+def _form(release: Release) -> dict[str, Any]:
+    names = [stage.name for stage in release.stages]
+    return {
+        "hash": Param(
+            "",
+            type="string",
+            title="Build",
+            pattern=r"^\s*([0-9a-f]{40}_[0-9a-f]{8}(_[A-Za-z0-9._-]{1,8}){0,2})?\s*$",
+            description="Full hash of the build to carry; empty for the newest.",
+        ),
+        "stages": Param(
+            [],
+            type="array",
+            title="Stages",
+            items={"type": "string", "enum": names},
+            examples=names,
+            description="Stages to run; none chosen means all.",
+        ),
+        "dry_run": Param(
+            False,
+            type="boolean",
+            title="Dry run",
+            description="Go through everything, print each change, and make none.",
+        ),
+        "retest": Param(
+            False,
+            type="boolean",
+            title="Test again",
+            description="Give the build to CI again though it held the candidate label before.",
+        ),
+    }
+
+
+def _doc(release: Release) -> str:
+    lines = [f"# {release.dag_id}", "", f"Made from `{release.file}` (sha256 `{release.digest[:12]}`).", ""]
+    for stage in release.stages:
+        lines += [f"## {stage.name}: from {stage.source}", ""]
+        for name, step in stage.named_steps:
+            lines.append(f"- `{name}`: {step.describe()}")
+        lines.append("")
+    return "\n".join([*lines, _ADVICE])

@@ -1,0 +1,1 @@
+"""Observe, plan, apply, verify: promotions on clients alone, the same for every caller."""

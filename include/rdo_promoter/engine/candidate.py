@@ -1,0 +1,199 @@
+"""The way into CI: choose a build, admit it, move the candidate label and its container tags."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from rdo_promoter.clients.dlrn import DlrnClient
+from rdo_promoter.clients.registry import tag_all
+from rdo_promoter.engine.observe import digests, single
+from rdo_promoter.engine.promote import copy_under_hash_tag
+from rdo_promoter.engine.services import Services
+from rdo_promoter.errors import PreflightError
+from rdo_promoter.model.build import DlrnHash
+from rdo_promoter.model.order import InCi, refuse_admission
+from rdo_promoter.model.promotion import Promotion
+from rdo_promoter.model.promotions import PromotionRow
+from rdo_promoter.model.verdict import Criteria
+
+log = logging.getLogger(__name__)
+
+#: The builder's link; every other source is a label that has rows in DLRN.
+CONSISTENT = "consistent"
+
+
+@dataclass(frozen=True)
+class CandidateRules:
+    """When a build may take the candidate label.
+
+    :param label: the candidate label.
+    :param criteria: every job of the stage: CI is done with a build when each has voted.
+    :param within: the stage's last deadline, seconds after a build's entry.
+    :param max_in_ci: how many builds CI may work on at once.
+    :param min_gap: seconds that the label stands still at least.
+    """
+
+    label: str
+    criteria: Criteria
+    within: int
+    max_in_ci: int = 1
+    min_gap: int = 0
+
+
+@dataclass(frozen=True)
+class Found:
+    """A build that a run may carry, or why there is nothing to do.
+
+    :param build: the build that the source label names.
+    :param nothing_new: why a scheduled run has nothing to do with it, None when it has.
+    """
+
+    build: DlrnHash
+    nothing_new: str | None = None
+
+
+def newest_build(dlrn: DlrnClient, source: str, candidate_label: str) -> Found:
+    """Find the build that the source label names, and whether CI has had it. Two requests."""
+    if source == CONSISTENT:
+        build = dlrn.consistent()
+    else:
+        row = dlrn.current(source)
+        if row is None:
+            raise PreflightError(f"a build from {source}", [f"DLRN: nothing holds {source} yet"])
+        build = single(row.build)
+    entries = dlrn.entries(candidate_label, build)
+    if entries:
+        return Found(
+            build,
+            f"nothing new: {source} is {build.full_hash}, in {candidate_label} since {_utc(entries[-1])}",
+        )
+    return Found(build)
+
+
+@dataclass(frozen=True)
+class Admission:
+    """What became of a build that asked for the candidate label.
+
+    :param entry: the row by which the build holds, or held, the label; None when it was refused.
+    :param refused: why it was refused.
+    :param moved: whether the label was, or in a dry run would be, moved for it now.
+    """
+
+    entry: PromotionRow | None
+    refused: str | None = None
+    moved: bool = False
+
+
+def admit(
+    build: DlrnHash, rules: CandidateRules, dlrn: DlrnClient, *, again: bool = False, dry_run: bool = False
+) -> Admission:
+    """Give the candidate label to a build if CI has room for it.
+
+    A build that has held the label is not given it again (its entry stands) unless `again` asks CI to
+    test it anew. A build that holds the label keeps it.
+
+    :param again: move the label though the build has held it before.
+    :param dry_run: decide, but change nothing.
+    """
+    holder = dlrn.current(rules.label)
+    if holder is not None and holder.build == build:
+        return Admission(holder)
+    if not again and (entries := dlrn.entries(rules.label, build)):
+        return Admission(entries[0])
+    if refused := refuse_admission(
+        build,
+        _in_ci(rules, dlrn),
+        rules.criteria,
+        now=dlrn.now(),
+        within=rules.within,
+        max_in_ci=rules.max_in_ci,
+        min_gap=rules.min_gap,
+    ):
+        return Admission(None, refused)
+    if dry_run:
+        return Admission(None, moved=True)
+    row = dlrn.promote(build, rules.label)
+    log.info(
+        "%s DLRN: %s %s -> %s",
+        build.short,
+        rules.label,
+        holder.build if holder else "nothing",
+        build.full_hash,
+    )
+    return Admission(row, moved=True)
+
+
+def _in_ci(rules: CandidateRules, dlrn: DlrnClient) -> list[InCi]:
+    """Read the label's newest holders, each build once, as far back as the deadline reaches."""
+    newest: dict[DlrnHash, PromotionRow] = {}
+    rows = dlrn.promotions(rules.label, limit=100)
+    horizon = dlrn.now() - rules.within
+    for row in rows:
+        if row.timestamp <= horizon and newest:
+            break  # its deadline has passed: it cannot keep CI busy; the first row alone gives the gap
+        newest.setdefault(single(row.build), row)
+    return [InCi(row, tuple(dlrn.votes(build))) for build, row in newest.items()]
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """What became of the containers of a candidate.
+
+    :param copied: containers copied under the hash tag.
+    :param tagged: label tags that moved.
+    :param note: why none moved, when CI has gone on to another build.
+    """
+
+    copied: int = 0
+    tagged: int = 0
+    note: str | None = None
+
+
+def tag_candidate(promotion: Promotion, services: Services, name: str, *, push: bool) -> Tagged:
+    """Tag a build's containers with the candidate label in one registry, after a copy if it is pushed.
+
+    The hash tags are checked first, all of them. The label's tags move only while DLRN's candidate label
+    names this build; a build that lost it keeps its hash tags.
+
+    :param promotion: with `label` being the candidate label.
+    :param push: copy from the source registry first; otherwise the registry has them already.
+    :raises PreflightError: when a container does not exist under the hash tag; nothing was changed.
+    """
+    assert promotion.source is not None
+    wanted = _all_there(promotion, services, promotion.source)
+    copied = 0
+    if push:
+        here = digests(services, name, promotion.containers, promotion.tag)
+        missing = {container: digest for container, digest in wanted.items() if here[container] != digest}
+        report = copy_under_hash_tag(promotion, services, name, missing)
+        copied = report.copied
+    elif name != promotion.source:
+        wanted = _all_there(promotion, services, name)
+    holder = services.dlrn.current(promotion.label)
+    if holder is None or holder.build != promotion.build:
+        note = f"tags not moved: {promotion.label} names {holder.build if holder else 'nothing'} now"
+        log.warning("%s %s: %s", promotion.build.short, name, note)
+        return Tagged(copied, note=note)
+    namespace = services.namespace(name)
+    by_repository = {f"{namespace}/{container}": digest for container, digest in wanted.items()}
+    moved = tag_all(services.registry(name), by_repository, promotion.label)
+    log.info("%s %s: %d tags moved to %s", promotion.build.short, name, moved, promotion.label)
+    return Tagged(copied, moved)
+
+
+def _all_there(promotion: Promotion, services: Services, name: str) -> dict[str, str]:
+    found = digests(services, name, promotion.containers, promotion.tag)
+    problems = [
+        f"registry {name}: {container}:{promotion.tag} does not exist; let the containers build job push it"
+        for container, digest in found.items()
+        if digest is None
+    ]
+    if problems:
+        raise PreflightError(promotion.subject, problems)
+    return {container: digest for container, digest in found.items() if digest is not None}
+
+
+def _utc(row: PromotionRow) -> str:
+    return datetime.fromtimestamp(row.timestamp, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -1,0 +1,122 @@
+"""Read the present state of a promotion from DLRN, registries and image servers. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rdo_promoter.clients.dlrn import DlrnClient
+from rdo_promoter.clients.image_server import ImageServer
+from rdo_promoter.clients.registry import heads
+from rdo_promoter.engine.services import Services
+from rdo_promoter.errors import ConfigError
+from rdo_promoter.model.build import Build, DlrnHash
+from rdo_promoter.model.order import Standing, first_entry
+from rdo_promoter.model.promotion import (
+    DlrnState,
+    ImageState,
+    Observed,
+    Promotion,
+    RegistryState,
+    ServerState,
+    previous_label,
+)
+
+
+def observe(promotion: Promotion, services: Services, *, checksums: bool = True) -> Observed:
+    """Observe everything that a promotion needs or changes.
+
+    :param checksums: read every image file whole and compare it with its ``.md5``; without, the files'
+        presence alone is looked at.
+    """
+    names = promotion.registries
+    if promotion.source is not None:
+        names = tuple(dict.fromkeys((promotion.source, *names)))
+    servers = {}
+    for name in promotion.link_on:
+        with services.server(name) as server:
+            servers[name] = observe_server(promotion, server, checksums=checksums)
+    return Observed(
+        dlrn=observe_dlrn(promotion, services.dlrn),
+        registries={name: observe_registry(promotion, services, name) for name in names},
+        servers=servers,
+    )
+
+
+def observe_registry(promotion: Promotion, services: Services, name: str) -> RegistryState:
+    """Read the digests under the hash tag and, where the label moves, under the label: by HEAD alone."""
+    return RegistryState(
+        by_hash=digests(services, name, promotion.containers, promotion.tag),
+        by_label=digests(services, name, promotion.containers, promotion.label)
+        if name in promotion.registries
+        else {},
+    )
+
+
+def digests(services: Services, name: str, containers: Iterable[str], tag: str) -> dict[str, str | None]:
+    """Return the digest that a tag names in each container's repository, None where there is no such tag."""
+    namespace = services.namespace(name)
+    repositories = {container: f"{namespace}/{container}" for container in containers}
+    found = heads(services.registry(name), list(repositories.values()), tag)
+    return {
+        container: descriptor.digest if (descriptor := found[repository]) else None
+        for container, repository in repositories.items()
+    }
+
+
+def observe_server(promotion: Promotion, server: ImageServer, *, checksums: bool) -> ServerState:
+    """Read the build's folder and the label's links on an image server."""
+    files = server.files(promotion.tag) or {}
+    images = {}
+    for image in promotion.images:
+        size, declared, actual = files.get(image), None, None
+        if size is not None:
+            declared = server.declared_md5(promotion.tag, image)
+            # Without a declared checksum there is nothing to compare with: the file is read for nothing.
+            actual = server.md5(promotion.tag, image) if checksums and declared else declared
+        images[image] = ImageState(size, declared, actual)
+    link = server.link(promotion.label)
+    return ServerState(
+        images=images,
+        link=link,
+        link_exists=link is not None and server.files(link) is not None,
+        previous=server.link(previous_label(promotion.label)),
+    )
+
+
+def observe_dlrn(promotion: Promotion, dlrn: DlrnClient) -> DlrnState:
+    """Read the promoted label and its ``previous-`` twin, and whether the builds still have directories."""
+    build = single(promotion.build)
+    holder = dlrn.current(promotion.label)
+    in_tree = dlrn.label_hash(promotion.label) if holder else None
+    return DlrnState(
+        holder=holder,
+        holder_exists=holder is not None and dlrn.has_directory(single(holder.build)),
+        previous=dlrn.current(previous_label(promotion.label)),
+        build_exists=dlrn.has_directory(build),
+        in_tree=in_tree.full_hash if in_tree else None,
+    )
+
+
+def standing(dlrn: DlrnClient, build: Build, *, candidate_label: str, promoted_label: str) -> Standing | None:
+    """Return a build's place in the order: its first entry into the candidate label.
+
+    A build that somebody promoted by hand without testing has none; its first entry into the promoted
+    label stands for it, so that nothing from before that hand's work replaces it.
+    """
+    for label in (candidate_label, promoted_label):
+        entered = first_entry(dlrn.entries(label, build), build)
+        if entered is not None:
+            return Standing(build, entered)
+    return None
+
+
+def single(build: Build) -> DlrnHash:
+    """Return the build when it is one of the single pipeline.
+
+    :raises ConfigError: for an aggregate, which this version does not promote.
+    """
+    if isinstance(build, DlrnHash):
+        return build
+    raise ConfigError(
+        f"{build} is an aggregate of components; releases of the component pipeline are not supported yet"
+    )

@@ -1,0 +1,50 @@
+"""The engine's `Services`, made from Airflow Connections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from rdo_promoter.clients.dlrn import DlrnClient
+from rdo_promoter.clients.image_server import ImageServer
+from rdo_promoter.clients.registry import Registry
+from rdo_promoter.hooks.dlrn import DlrnHook
+from rdo_promoter.hooks.image_server import ImageServerHook
+from rdo_promoter.hooks.registry import RegistryHook
+
+
+@dataclass(frozen=True)
+class ConnectionServices:
+    """The clients of a release. Making one of these reads no Connection; asking for a client does.
+
+    :param dlrn_conn_id: Connection of type ``dlrn``.
+    :param repo_url: DLRN's repository tree.
+    :param registries: for each registry its Connection (type ``docker``) and namespace.
+    :param servers: for each image server its Connection (type ``sftp`` or ``ssh``) and the folder of
+        the release's builds.
+    """
+
+    dlrn_conn_id: str
+    repo_url: str
+    registries: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    servers: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    @cached_property
+    def dlrn(self) -> DlrnClient:
+        """The release's DLRN."""
+        return DlrnHook(self.dlrn_conn_id, self.repo_url).get_conn()
+
+    def registry(self, name: str) -> Registry:
+        """Return the client of a registry."""
+        return RegistryHook(self.registries[name][0], name).get_conn()
+
+    def namespace(self, name: str) -> str:
+        """Return the namespace that the release uses in a registry."""
+        return self.registries[name][1]
+
+    def server(self, name: str) -> AbstractContextManager[ImageServer]:
+        """Open a connection to an image server, closed at the end of the `with` block."""
+        connection, root = self.servers[name]
+        return ImageServerHook(connection, name, root).connect()

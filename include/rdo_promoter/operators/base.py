@@ -1,0 +1,83 @@
+"""What every operator here does: find the run's build, map errors to task states, honour a dry run."""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from rdo_promoter.errors import PermanentError, SupersededError
+from rdo_promoter.hooks.services import ConnectionServices
+from rdo_promoter.model.build import Build, build_from_json
+
+#: The task that pins the run's build, and the XCom key under which it leaves it.
+BUILD_TASK = "source.build"
+BUILD_KEY = "build"
+#: The XCom key of the sentence that says why a task was skipped.
+REASON_KEY = "reason"
+
+#: What an operator leaves in XCom for people and for later tasks.
+Result = dict[str, Any]
+
+
+def skip(context: Context, reason: str) -> AirflowSkipException:
+    """Leave the reason in XCom and return the exception that ends the task as skipped."""
+    context["ti"].xcom_push(key=REASON_KEY, value=reason)
+    return AirflowSkipException(reason)
+
+
+def run_build(context: Context) -> Build:
+    """Return the build that the run carries.
+
+    :raises AirflowFailException: when the task that pins it left none, as after clearing it alone.
+    """
+    text = context["ti"].xcom_pull(task_ids=BUILD_TASK, key=BUILD_KEY)
+    if text is None:
+        raise AirflowFailException(
+            f"{BUILD_TASK} left no build in this run; clear {BUILD_TASK} together with what follows it"
+        )
+    return build_from_json(json.loads(text))
+
+
+def is_dry_run(context: Context) -> bool:
+    """Tell whether the run may change anything."""
+    return bool(context["params"].get("dry_run", False))
+
+
+class PromoterOperator(BaseOperator):
+    """Base of the package's operators.
+
+    Errors become states: superseded ends as skipped, what a person has to mend fails without a retry,
+    everything else is retried as the Dag says.
+
+    :param services: makes the release's clients from Airflow Connections.
+    """
+
+    ui_color = "#eef3f8"
+
+    def __init__(self, *, services: ConnectionServices, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.services = services
+
+    def execute(self, context: Context) -> Result | None:
+        """Do the step on the run's build."""
+        try:
+            return self.act(context)
+        except SupersededError as error:
+            raise skip(context, str(error)) from error
+        except PermanentError as error:
+            raise AirflowFailException(f"{type(error).__name__}: {error}") from error
+
+    @abstractmethod
+    def act(self, context: Context) -> Result | None:
+        """Do the step; errors of the package are mapped by `execute`."""
+
+
+def form(context: Context) -> Mapping[str, Any]:
+    """Return what was entered in the run's form; its defaults in scheduled runs."""
+    params: Mapping[str, Any] = context["params"]
+    return params

@@ -1,0 +1,226 @@
+"""The promotion group: the engine's steps as tasks, and the guard that keeps two runs apart."""
+
+from __future__ import annotations
+
+import json
+import random
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import Asset, Context
+from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
+from airflow.sdk.timezone import utcnow
+
+from rdo_promoter.engine import promote
+from rdo_promoter.model.build import Build, build_from_json
+from rdo_promoter.model.promotion import Promotion
+from rdo_promoter.operators.base import PromoterOperator, Result, is_dry_run, run_build, skip
+
+#: States in which a task of the group will do nothing more.
+_ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+#: A reschedule after less fails now and then: Airflow may see the task before it took in the last one.
+_LOOK_AGAIN = 15.0
+_HOLDER = "holder"
+#: So many changes are listed in XCom; the log lists all.
+_LISTED = 50
+
+
+class PromotionOperator(PromoterOperator):
+    """Base of the group's operators.
+
+    :param coordinates: the promotion's fields but the build.
+    :param asset: stands for the promoted label; its state store names the run that may change it.
+    :param group: id of the promotion group.
+    """
+
+    ui_color = "#e3f2e6"
+
+    def __init__(self, *, coordinates: dict[str, Any], asset: Asset, group: str, **kwargs: Any) -> None:
+        super().__init__(inlets=[asset], **kwargs)
+        self.coordinates = coordinates
+        self.asset = asset
+        self.group = group
+
+    def promotion(self, context: Context) -> Promotion:
+        """Return what the group wants."""
+        return Promotion(build=run_build(context), **self.coordinates)
+
+    def was(self, context: Context) -> Build | None:
+        """Return the build that held the label when the group made its plan."""
+        found = context["ti"].xcom_pull(task_ids=f"{self.group}.plan")
+        if found is None:
+            raise AirflowFailException(f"{self.group}.plan left no plan: clear the whole group {self.group}")
+        return build_from_json(json.loads(found["was"])) if found["was"] else None
+
+    def guard(self, context: Context) -> None:
+        """Refuse to work unless this run holds the label: a task cleared alone may come too late."""
+        holder = context["asset_state_store"][self.asset].get(_HOLDER)
+        if holder != context["run_id"]:
+            raise AirflowFailException(
+                f"the labels of {self.asset.uri} are held by {holder or 'no run'}: "
+                f"clear the whole group {self.group}, not this task alone"
+            )
+
+
+class HoldOperator(PromotionOperator):
+    """Wait until no other run changes the label, then hold it for this run.
+
+    One of these runs at a time in a Dag. It claims first and looks again then: a task of the former
+    holder that was cleared meanwhile is either seen here, or sees the claim in its own guard.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_active_tis_per_dag=1, **kwargs)
+
+    def act(self, context: Context) -> Result:
+        """Hold the label, or come back later."""
+        promotion = self.promotion(context)
+        promote.check_order(promotion, self.services)
+        if is_dry_run(context):
+            return {"dry_run": True}
+        store, run_id = context["asset_state_store"][self.asset], context["run_id"]
+        former = store.get(_HOLDER)
+        if not self._works(context, former):
+            store.set(_HOLDER, run_id)
+            if not self._works(context, former):
+                self.log.info("%s this run holds %s", promotion.build.short, self.asset.uri)
+                return {"holder": run_id}
+            store.set(_HOLDER, former)
+        self.log.info("%s %s changes %s; looking again soon", promotion.build.short, former, promotion.label)
+        later = timedelta(seconds=_LOOK_AGAIN + random.uniform(0, 5))  # noqa: S311 - jitter, no secret
+        raise AirflowRescheduleException(utcnow() + later)
+
+    def _works(self, context: Context, run_id: object) -> bool:
+        """Tell whether another run still has something to do in the group."""
+        if not isinstance(run_id, str) or run_id == context["run_id"]:
+            return False
+        states = context["ti"].get_task_states(dag_id=self.dag_id, run_ids=[run_id], task_group_id=self.group)
+        return any(state not in _ENDED for state in states.get(run_id, {}).values())
+
+
+class PlanOperator(PromotionOperator):
+    """Observe everything, plan, and refuse when something is missing. Changes nothing."""
+
+    def act(self, context: Context) -> Result:
+        """Plan; in a dry run print the plan and end as skipped, as everything after it."""
+        promotion, dry_run = self.promotion(context), is_dry_run(context)
+        if not dry_run:
+            self.guard(context)
+        found = (promote.look if dry_run else promote.preflight)(promotion, self.services)
+        short, plan = promotion.build.short, found.plan
+        self.log.info("%s %s: %s", short, promotion.label, plan.summary())
+        for change in plan.changes:
+            self.log.info("%s   %s", short, change)
+        for note in plan.notes:
+            self.log.warning("%s %s", short, note)
+        result = {
+            "was": json.dumps(found.was.to_json()) if found.was else None,
+            "summary": plan.summary(),
+            "changes": [str(change) for change in plan.changes[:_LISTED]],
+            "notes": list(plan.notes),
+        }
+        if not dry_run:
+            return result
+        for problem in plan.problems:
+            self.log.warning("%s would be refused: %s", short, problem)
+        context["ti"].xcom_push(key="dry_run", value={**result, "problems": list(plan.problems)})
+        refused = f", refused for {len(plan.problems)} problem(s)" if plan.problems else ""
+        raise skip(context, f"dry run: {plan.summary()}{refused}; nothing was changed")
+
+
+class CopyOperator(PromotionOperator):
+    """Copy what a registry lacks, under the hash tag, and verify it.
+
+    :param registry: the registry's name.
+    """
+
+    def __init__(self, *, registry: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.registry = registry
+
+    def act(self, context: Context) -> Result:
+        """Copy."""
+        self.guard(context)
+        report = promote.copy_to(self.promotion(context), self.services, self.registry, self.was(context))
+        return report.to_json()
+
+
+class CheckCopiesOperator(PromotionOperator):
+    """Make sure that every container and image is in place everywhere. Changes nothing."""
+
+    def act(self, context: Context) -> Result:
+        """Check."""
+        self.guard(context)
+        promotion = self.promotion(context)
+        promote.check_copies(promotion, self.services)
+        return {"containers": len(promotion.containers), "images": len(promotion.images)}
+
+
+class TagOperator(PromotionOperator):
+    """Move the label's tag of every container on a registry.
+
+    :param registry: the registry's name.
+    """
+
+    def __init__(self, *, registry: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.registry = registry
+
+    def act(self, context: Context) -> Result:
+        """Tag."""
+        self.guard(context)
+        promotion = self.promotion(context)
+        return {"moved": promote.tag_in(promotion, self.services, self.registry, self.was(context))}
+
+
+class LinkOperator(PromotionOperator):
+    """Move the label's link on an image server, ``previous-`` first.
+
+    :param server: the image server's name.
+    """
+
+    def __init__(self, *, server: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.server = server
+
+    def act(self, context: Context) -> Result:
+        """Link."""
+        self.guard(context)
+        promotion = self.promotion(context)
+        return {"moved": promote.link_on(promotion, self.services, self.server, self.was(context))}
+
+
+class CommitOperator(PromotionOperator):
+    """Move DLRN's label, last of all: the promotion is done with this."""
+
+    ui_color = "#bfe3c6"
+
+    def act(self, context: Context) -> Result:
+        """Promote in DLRN."""
+        self.guard(context)
+        row = promote.commit(self.promotion(context), self.services, self.was(context))
+        return {"label": row.label, "full_hash": row.build.full_hash, "timestamp": row.timestamp}
+
+
+class VerifyOperator(PromotionOperator):
+    """Read everything back and publish the label's asset event."""
+
+    def __init__(self, *, asset: Asset, **kwargs: Any) -> None:
+        super().__init__(asset=asset, outlets=[asset], **kwargs)
+
+    def act(self, context: Context) -> Result:
+        """Verify."""
+        self.guard(context)
+        promotion, was = self.promotion(context), self.was(context)
+        promote.verify(promotion, self.services)
+        fact = {
+            "label": promotion.label,
+            "full_hash": promotion.build.full_hash,
+            "previous": was.full_hash if was else None,
+            "containers": len(promotion.containers),
+            "registries": list(promotion.registries),
+            "image_servers": list(promotion.link_on),
+        }
+        context["outlet_events"][self.asset].extra = dict(fact)
+        self.log.info("%s %s is verified everywhere", promotion.build.short, promotion.label)
+        return fact

@@ -1,0 +1,109 @@
+"""Stage 0: pin the build that the run carries; and the start of each stage."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from airflow.sdk import Context
+
+from rdo_promoter.engine.candidate import CONSISTENT, newest_build
+from rdo_promoter.engine.observe import single
+from rdo_promoter.errors import ConfigError, NotFoundError
+from rdo_promoter.model.build import DlrnHash, build_from_json
+from rdo_promoter.operators.base import BUILD_KEY, PromoterOperator, Result, form, run_build, skip
+
+#: Where the pinned build survives a clear of its task.
+_PINNED = "pinned"
+
+
+class PinBuildOperator(PromoterOperator):
+    """Pin the build that this run carries: the one named in the form, or the newest.
+
+    From then on the run works on that hash; no later step resolves a label to find out what to work on.
+    A scheduled run with nothing new ends as skipped.
+
+    :param source: the label of the newest build, ``consistent`` as a rule.
+    :param candidate_label: the label that CI tests: a build that held it is not new.
+    """
+
+    def __init__(self, *, source: str, candidate_label: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.source = source
+        self.candidate_label = candidate_label
+
+    def act(self, context: Context) -> Result:
+        """Pin the build and leave it in XCom."""
+        build = self._pinned(context) or self._choose(context)
+        context["task_state_store"].set(_PINNED, json.dumps(build.to_json()))
+        context["ti"].xcom_push(key=BUILD_KEY, value=json.dumps(build.to_json()))
+        self.log.info("%s this run carries %s", build.short, build.full_hash)
+        return {"full_hash": build.full_hash, "path": build.path}
+
+    def _pinned(self, context: Context) -> DlrnHash | None:
+        """Return the build of an earlier try: a cleared run carries the same build again."""
+        text = context["task_state_store"].get(_PINNED)
+        return single(build_from_json(json.loads(text))) if isinstance(text, str) else None
+
+    def _choose(self, context: Context) -> DlrnHash:
+        run = context["dag_run"]
+        if run.run_type == "backfill":
+            raise ConfigError(
+                "a backfill needs the builds of the past, which this version cannot choose yet; "
+                "trigger a run with the hash in its form instead"
+            )
+        dlrn = self.services.dlrn
+        named = str(form(context).get("hash") or "").strip()
+        if named:
+            build = dlrn.find(named)
+            if build is None:
+                raise NotFoundError(
+                    f"hash {named!r} of the run's form: DLRN has no directory for it below {dlrn.repo_url}; "
+                    "copy the full hash (the directory's last part), and check that it was not purged"
+                )
+            return build
+        found = newest_build(dlrn, self.source, self.candidate_label)
+        if found.nothing_new and run.run_type == "scheduled":
+            raise skip(context, found.nothing_new)
+        if found.nothing_new:
+            self.log.info("%s %s; carried all the same, as asked", found.build.short, found.nothing_new)
+        return found.build
+
+
+class StartStageOperator(PromoterOperator):
+    """Start a stage: skip it when the form leaves it out, or when the stage before ended as skipped.
+
+    :param stage: the stage's name.
+    :param source: the label that the stage starts from.
+    :param after: id of the last task of the stage before; None for the first stage.
+    :param before: name of the stage before.
+    """
+
+    def __init__(
+        self, *, stage: str, source: str, after: str | None = None, before: str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.stage = stage
+        self.source = source
+        self.after = after
+        self.before = before
+
+    def act(self, context: Context) -> Result:
+        """Decide, and leave the time from which the stage's deadlines count."""
+        chosen = form(context).get("stages") or []
+        if chosen and self.stage not in chosen:
+            raise skip(context, f"stage {self.stage} was not chosen in the run's form")
+        ran_before = self.after is not None and (not chosen or self.before in chosen)
+        if ran_before and context["ti"].xcom_pull(task_ids=self.after) is None:
+            raise skip(context, f"stage {self.before} ended as skipped, so {self.stage} has nothing to do")
+        if self.source == CONSISTENT:
+            return {"stage": self.stage}
+        build = run_build(context)
+        entries = self.services.dlrn.entries(self.source, build)
+        if not entries:
+            raise NotFoundError(
+                f"{build.full_hash} never held {self.source}, from which stage {self.stage} starts; "
+                f"run the stage that promotes to {self.source} first"
+            )
+        context["ti"].xcom_push(key="since", value=entries[0].timestamp)
+        return {"stage": self.stage, "since": entries[0].timestamp}

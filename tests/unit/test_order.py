@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rdo_promoter.model.order import (
+    InCi,
+    Standing,
+    displaced,
+    first_entry,
+    occupies_ci,
+    refuse_admission,
+    superseded,
+)
+from rdo_promoter.model.promotions import PromotionRow
+from rdo_promoter.model.verdict import Criteria
+from rdo_promoter.model.votes import Vote
+from tests.unit.strategies import build_number, builds, rows, times, votes
+
+LABEL = "tripleo-ci-testing"
+OLD, NEW, NEWER = (build_number(number) for number in (1, 2, 3))
+CRITERIA = Criteria(("build-push", "standalone"))
+HOUR = 3600
+
+
+def row(build: object, at: int) -> PromotionRow:
+    return PromotionRow(LABEL, build, at)  # type: ignore[arg-type]
+
+
+def test_the_first_entry_counts_however_often_a_build_is_tested_again() -> None:
+    history = [row(OLD, 300), row(NEW, 200), row(OLD, 100)]
+    assert first_entry(history, OLD) == 100
+    assert first_entry(history, NEWER) is None
+
+
+@pytest.mark.parametrize(
+    ("ours", "holder", "expected"),
+    [
+        (Standing(NEW, 200), None, False),
+        (Standing(NEW, 200), Standing(NEW, 200), False),
+        (Standing(NEW, 200), Standing(OLD, 100), False),
+        (Standing(OLD, 100), Standing(NEW, 200), True),
+        (Standing(OLD, 100), Standing(NEW, 100), True),
+    ],
+)
+def test_superseded(ours: Standing, holder: Standing | None, expected: bool) -> None:
+    assert superseded(ours, holder) is expected
+
+
+@given(builds, times, builds, times)
+def test_two_builds_never_replace_each_other(one: object, at: int, other: object, then: int) -> None:
+    left, right = Standing(one, at), Standing(other, then)  # type: ignore[arg-type]
+    if left.build != right.build:
+        assert superseded(left, right) or superseded(right, left)
+
+
+@pytest.mark.parametrize(
+    ("holder", "jobs", "expected"),
+    [
+        (None, [], False),
+        (row(NEW, 5), [], False),
+        (row(NEWER, 5), [], True),
+        (row(NEWER, 5), ["consistent"], True),
+        (row(NEWER, 5), ["consistent", "build-push"], False),
+    ],
+)
+def test_displaced(holder: PromotionRow | None, jobs: list[str], expected: bool) -> None:
+    assert displaced(NEW, holder, [Vote(job, True, 6) for job in jobs], CRITERIA.known_jobs) is expected
+
+
+@pytest.mark.parametrize(
+    ("passed", "failed", "age", "expected"),
+    [
+        ([], [], 10, True),
+        (["build-push"], [], 10, True),
+        (["build-push", "standalone"], [], 10, False),
+        (["build-push"], ["standalone"], 10, False),
+        ([], [], HOUR, False),
+    ],
+)
+def test_ci_is_occupied_until_each_job_has_voted_or_the_deadline_passed(
+    passed: list[str], failed: list[str], age: int, expected: bool
+) -> None:
+    cast = [Vote(job, True, 5) for job in passed] + [Vote(job, False, 5) for job in failed]
+    entry = InCi(row(NEW, 1000), tuple(cast))
+    assert occupies_ci(entry, CRITERIA, now=1000 + age, within=HOUR) is expected
+
+
+def refusal(*in_ci: InCi, now: int = 2000, max_in_ci: int = 1, min_gap: int = 0) -> str | None:
+    return refuse_admission(
+        NEWER, in_ci, CRITERIA, now=now, within=HOUR, max_in_ci=max_in_ci, min_gap=min_gap
+    )
+
+
+def test_admission_to_an_idle_ci() -> None:
+    assert refusal() is None
+
+
+def test_admission_says_what_ci_is_busy_with() -> None:
+    assert refusal(InCi(row(NEW, 1990), ())) == f"CI busy with {NEW.full_hash}"
+
+
+def test_as_many_builds_as_allowed_are_in_ci_at_once() -> None:
+    busy = (InCi(row(NEW, 1990), ()), InCi(row(OLD, 1980), ()))
+    assert refusal(*busy, max_in_ci=2) == f"CI busy with {NEW.full_hash}, {OLD.full_hash}"
+    assert refusal(*busy, max_in_ci=3) is None
+
+
+def test_the_label_stands_still_for_the_gap() -> None:
+    done = InCi(row(NEW, 1990), tuple(Vote(job, True, 1995) for job in CRITERIA.jobs))
+    assert refusal(done, min_gap=60) == (
+        f"CI got {NEW.full_hash} 10 s ago; the candidate label stands still for 60 s"
+    )
+    assert refusal(done, min_gap=10) is None
+
+
+def test_a_build_does_not_wait_for_itself() -> None:
+    assert refusal(InCi(row(NEWER, 1990), ())) is None
+
+
+entries = st.builds(InCi, row=rows(LABEL), votes=st.lists(votes, max_size=6).map(tuple))
+
+
+@given(builds, st.lists(entries, unique_by=lambda entry: entry.row.build), st.integers(1, 4))
+def test_more_room_never_refuses_more(build: object, in_ci: list[InCi], room: int) -> None:
+    def ask(max_in_ci: int) -> str | None:
+        return refuse_admission(
+            build,  # type: ignore[arg-type]
+            in_ci,
+            CRITERIA,
+            now=1_020,
+            within=HOUR,
+            max_in_ci=max_in_ci,
+            min_gap=0,
+        )
+
+    if ask(room) is None:
+        assert ask(room + 1) is None
+    assert ask(len(in_ci) + 1) is None

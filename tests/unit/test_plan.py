@@ -1,0 +1,186 @@
+"""The plan: carried out it reaches the desired state; cut anywhere and made again it does so, too."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rdo_promoter.model.plan import Change, CopyContainer, MoveLabel, Plan, SetLink, TagContainer, plan
+from rdo_promoter.model.promotion import (
+    DlrnState,
+    ImageState,
+    Observed,
+    Promotion,
+    RegistryState,
+    ServerState,
+    previous_label,
+)
+from rdo_promoter.model.promotions import PromotionRow
+from tests.unit.strategies import CONTAINERS, build_number, observations, promotions
+
+OLD, NEW = build_number(1), build_number(2)
+A, B = f"sha256:{1:064x}", f"sha256:{2:064x}"
+
+
+def carry_out(observed: Observed, change: Change) -> Observed:
+    """What the systems look like after a change."""
+    match change:
+        case CopyContainer(registry, container, digest, _):
+            state = observed.registries[registry]
+            state = dataclasses.replace(state, by_hash={**state.by_hash, container: digest})
+            return dataclasses.replace(observed, registries={**observed.registries, registry: state})
+        case TagContainer(registry, container, _, digest, _):
+            state = observed.registries[registry]
+            state = dataclasses.replace(state, by_label={**state.by_label, container: digest})
+            return dataclasses.replace(observed, registries={**observed.registries, registry: state})
+        case SetLink(server, link, target, _):
+            known = observed.servers[server]
+            if link.startswith("previous-"):
+                known = dataclasses.replace(known, previous=target)
+            else:
+                known = dataclasses.replace(known, link=target, link_exists=True)
+            return dataclasses.replace(observed, servers={**observed.servers, server: known})
+        case MoveLabel(label, build, _):
+            row = PromotionRow(label, build, 2_000)
+            if label.startswith("previous-"):
+                dlrn = dataclasses.replace(observed.dlrn, previous=row)
+            else:
+                dlrn = dataclasses.replace(
+                    observed.dlrn, holder=row, holder_exists=True, in_tree=build.full_hash
+                )
+            return dataclasses.replace(observed, dlrn=dlrn)
+
+
+@given(promotions, observations(whole=True))
+def test_carried_out_it_leaves_nothing_to_do_and_everything_agrees(
+    promotion: Promotion, observed: Observed
+) -> None:
+    todo = plan(promotion, observed)
+    assert todo.problems == ()
+    for change in todo.changes:
+        observed = carry_out(observed, change)
+    assert plan(promotion, observed).changes == ()
+    assert observed.dlrn.holder is not None
+    assert observed.dlrn.holder.build == promotion.build
+    wanted = observed.registries["rdo"].by_hash
+    for name in promotion.registries:
+        state = observed.registries[name]
+        assert dict(state.by_hash) == dict(state.by_label) == dict(wanted)
+    assert {server.link for server in observed.servers.values()} == {promotion.tag}
+
+
+@given(promotions, observations(whole=True), st.data())
+def test_cut_anywhere_and_planned_again_it_ends_in_the_same_state(
+    promotion: Promotion, observed: Observed, data: st.DataObject
+) -> None:
+    undisturbed = observed
+    for change in plan(promotion, observed).changes:
+        undisturbed = carry_out(undisturbed, change)
+    changes = plan(promotion, observed).changes
+    for change in changes[: data.draw(st.integers(0, len(changes)))]:
+        observed = carry_out(observed, change)
+    for change in plan(promotion, observed).changes:
+        observed = carry_out(observed, change)
+    assert observed == undisturbed
+
+
+@given(promotions, observations(whole=True))
+def test_dlrns_label_is_the_last_change(promotion: Promotion, observed: Observed) -> None:
+    """Invariant 1: everything is in place before DLRN's label moves."""
+    changes = plan(promotion, observed).changes
+    moves = [n for n, change in enumerate(changes) if isinstance(change, MoveLabel)]
+    assert moves == list(range(len(changes) - len(moves), len(changes)))
+    if moves:
+        last = changes[-1]
+        assert isinstance(last, MoveLabel)
+        assert (last.label, last.build) == (promotion.label, promotion.build)
+
+
+@given(promotions, observations(whole=True))
+def test_no_label_moves_before_every_copy(promotion: Promotion, observed: Observed) -> None:
+    changes = plan(promotion, observed).changes
+    kinds = [isinstance(change, CopyContainer) for change in changes]
+    assert kinds == sorted(kinds, reverse=True)
+
+
+@given(promotions, observations(whole=True))
+def test_previous_names_what_the_label_named(promotion: Promotion, observed: Observed) -> None:
+    """Invariant 7, for DLRN and each image server on its own."""
+    before = observed
+    for change in plan(promotion, observed).changes:
+        observed = carry_out(observed, change)
+    holder = before.dlrn.holder
+    if holder is not None and holder.build != promotion.build and before.dlrn.holder_exists:
+        assert observed.dlrn.previous is not None
+        assert observed.dlrn.previous.build == holder.build
+    else:
+        assert observed.dlrn.previous == before.dlrn.previous
+    for name, server in before.servers.items():
+        after = observed.servers[name]
+        if server.link not in (None, promotion.tag) and server.link_exists:
+            assert after.previous == server.link
+        else:
+            assert after.previous == server.previous
+
+
+@given(promotions, observations())
+def test_nothing_missing_goes_unnoticed(promotion: Promotion, observed: Observed) -> None:
+    """Invariant 4: a plan has a problem exactly when something that is needed is not there."""
+    missing = any(observed.registries["rdo"].by_hash[name] is None for name in CONTAINERS)
+    broken = any(
+        image.problem is not None for server in observed.servers.values() for image in server.images.values()
+    )
+    purged = not observed.dlrn.build_exists
+    assert bool(plan(promotion, observed).problems) == (missing or broken or purged)
+
+
+def test_a_registry_that_should_have_the_containers_already_is_not_pushed_to() -> None:
+    promotion = Promotion(NEW, "label", "candidate", "rdo", ("nova-api",), tag_in=("quay",))
+    observed = Observed(
+        DlrnState(),
+        {"rdo": RegistryState({"nova-api": A}), "quay": RegistryState({"nova-api": B}, {})},
+    )
+    todo = plan(promotion, observed)
+    assert todo.copies == ()
+    assert todo.problems == (
+        (
+            f"registry quay: nova-api:{NEW.full_hash} is {B}, expected {A} as in rdo; "
+            "push it there, or name quay under push_to"
+        ),
+    )
+
+
+def test_previous_stays_when_its_build_is_gone() -> None:
+    promotion = Promotion(NEW, "label", "candidate", images=(), link_on=("images",))
+    observed = Observed(
+        DlrnState(holder=PromotionRow("label", OLD, 5), holder_exists=False, in_tree=OLD.full_hash),
+        servers={"images": ServerState(link=OLD.full_hash, link_exists=False)},
+    )
+    todo = plan(promotion, observed)
+    assert [change.link for change in todo.links] == ["label"]
+    assert [change.label for change in todo.labels] == ["label"]
+    assert todo.notes == (
+        f"image server images: previous-label stays, the folder {OLD.full_hash} is gone",
+        f"DLRN: previous-label stays, {OLD.full_hash} was purged",
+    )
+
+
+def test_a_link_in_dlrns_tree_that_disagrees_with_its_row_is_mended() -> None:
+    promotion = Promotion(NEW, "label", "candidate")
+    state = DlrnState(holder=PromotionRow("label", NEW, 5), in_tree=OLD.full_hash)
+    assert [change.label for change in plan(promotion, Observed(state)).labels] == ["label"]
+
+
+def test_every_problem_of_an_image_says_what_is_wrong() -> None:
+    assert ImageState().problem == "does not exist"
+    assert ImageState(3).problem == "has no .md5 file"
+    assert ImageState(3, "aa", "bb").problem == "has md5 bb, its .md5 file says aa"
+    assert ImageState(3, "aa", "aa").problem is None
+
+
+def test_summary() -> None:
+    todo = Plan(labels=(MoveLabel(previous_label("label"), OLD, None), MoveLabel("label", NEW, None)))
+    assert todo.summary() == "2 DLRN labels to move"
+    assert Plan().summary() == "nothing left to do"
