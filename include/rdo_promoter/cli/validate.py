@@ -7,12 +7,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from rdo_promoter.errors import ConfigError
 from rdo_promoter.release import (
+    DEFAULTS,
     ENVIRONMENT,
     BrokenRelease,
     Release,
-    load_release,
+    load_files,
     load_releases,
     releases_folder,
 )
@@ -40,18 +40,23 @@ def add(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Check the files; 0 when all can be used."""
     paths: list[Path] = options.paths or [releases_folder()]
+    files = [path for path in paths if path.is_file()]
+    loaded = load_files(path for path in files if path.name != DEFAULTS)
     code = 0
-    for path in paths:
-        loaded = load_releases(path) if path.is_dir() or not path.exists() else [_load(path)]
-        if not loaded:
-            print(f"{path}: no release file in this folder; add <release>.yaml", file=sys.stderr)
+    for folder in (path for path in paths if path not in files):
+        found = load_releases(folder)
+        if not found:
+            print(f"{folder}: no release file in this folder; add <release>.yaml", file=sys.stderr)
             code = 1
-        for release in loaded:
-            if isinstance(release, BrokenRelease):
-                print(release.error, file=sys.stderr)
-                code = 1
-            else:
-                print(summary(release))
+        loaded += found
+    for release in loaded:
+        if isinstance(release, BrokenRelease):
+            print(release.error, file=sys.stderr)
+            code = 1
+        else:
+            print(summary(release))
+    if DEFAULTS in [path.name for path in files]:
+        print(f"skipped {DEFAULTS}: it is no release, it is checked with each of its folder")
     return code
 
 
@@ -64,13 +69,6 @@ def summary(release: Release) -> str:
         _count(len(release.container_names), "container"),
     )
     return f"ok {release.dag_id} ({release.file}): {', '.join(counts)}"
-
-
-def _load(path: Path) -> Release | BrokenRelease:
-    try:
-        return load_release(path)
-    except ConfigError as error:
-        return BrokenRelease(path.name, error)
 
 
 def _count(number: int, word: str) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from rdo_promoter.release.load import (
+    DEFAULTS,
     ENVIRONMENT,
     BrokenRelease,
+    is_release_file,
+    load_files,
     load_release,
     load_releases,
     releases_folder,
@@ -24,6 +27,7 @@ from rdo_promoter.release.shape import json_schema
 
 __all__ = [
     "CONSISTENT",
+    "DEFAULTS",
     "ENVIRONMENT",
     "BrokenRelease",
     "Containers",
@@ -34,7 +38,9 @@ __all__ = [
     "Release",
     "ReleaseFile",
     "Stage",
+    "is_release_file",
     "json_schema",
+    "load_files",
     "load_release",
     "load_releases",
     "releases_folder",

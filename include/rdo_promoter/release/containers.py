@@ -7,7 +7,7 @@ import re
 from rdo_promoter.release.document import Document, KeyPath, Value
 from rdo_promoter.release.models import Containers
 from rdo_promoter.steps.base import Problem
-from rdo_promoter.steps.fields import nearest
+from rdo_promoter.steps.fields import closest, nearest
 
 _NAME = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*")
 _TAG = re.compile(r"(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?(@[A-Za-z0-9:]+)?$")
@@ -70,16 +70,14 @@ def container_names(document: Document, containers: Containers) -> tuple[tuple[s
 def _idle(containers: Containers, skipped: set[str], names: list[str]) -> list[Problem]:
     short = tuple(name.removeprefix(containers.prefix) for name in names)
     return [
-        Problem(("exclude", at), f"{name!r} is not in the list: {_near(name, short)}")
+        Problem(("exclude", at), f"{name!r} is not in the list: {_instead(closest(name, short))}")
         for at, name in enumerate(containers.exclude)
         if name not in skipped
     ]
 
 
-def _near(name: str, known: tuple[str, ...]) -> str:
-    # The whole list would not help anybody.
-    question, mark, _ = nearest(name, known).partition("?")
-    return f"{question}?" if mark else "remove it"
+def _instead(near: str | None) -> str:
+    return f"did you mean {near!r}?" if near else "remove it"
 
 
 def _entries(value: Value, problems: list[Problem]) -> list[tuple[KeyPath, str]]:

@@ -17,6 +17,8 @@ KeyPath = tuple[str | int, ...]
 
 _MERGE = "tag:yaml.org,2002:merge"
 _SCALARS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str"))
+_COLLECTIONS = frozenset({"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"})
+_DATE = "tag:yaml.org,2002:timestamp"
 #: No release needs more; it bounds what aliases of aliases can blow up to.
 _MOST_VALUES = 50_000
 _MOST_BYTES = 4_000_000
@@ -146,6 +148,9 @@ class _Reader:
         if id(node) in self._above:
             self._problem(path, "an alias of something around it never ends: write the value out")
             return None
+        if node.tag not in _SCALARS | _COLLECTIONS | {_DATE}:
+            self._problem(path, f"the YAML tag {node.tag} is not read here: write plain values")
+            return None
         self._above.append(id(node))
         try:
             if isinstance(node, yaml.MappingNode):
@@ -193,11 +198,8 @@ class _Reader:
         return result
 
     def _scalar(self, node: yaml.Node, path: KeyPath) -> Value:
-        if node.tag not in _SCALARS:
-            if node.tag.startswith("tag:yaml.org,2002:timestamp"):
-                return str(node.value)
-            self._problem(path, f"the YAML tag {node.tag} is not read here: write plain text")
-            return None
+        if node.tag == _DATE:
+            return str(node.value)
         try:
             value = self._constructor.construct_object(node)
         except (ValueError, yaml.YAMLError):

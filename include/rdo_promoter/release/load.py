@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,8 +37,9 @@ class BrokenRelease:
 
     @property
     def dag_id(self) -> str:
-        """The id of the Dag that shows the error: ``broken-<file>``."""
-        return "broken-" + re.sub(r"[^A-Za-z0-9_.-]", "-", Path(self.file).stem)
+        """The id of the Dag that shows the error: ``broken-<file>``, other suffixes than .yaml included."""
+        name = Path(self.file).name.removesuffix(".yaml")
+        return "broken-" + re.sub(r"[^A-Za-z0-9_.-]", lambda match: f"-{ord(match[0]):x}-", name)[:200]
 
 
 def releases_folder() -> Path:
@@ -67,8 +68,10 @@ def load_release(path: Path) -> Release:
     try:
         spec = ReleaseFile.model_validate(document.value)
     except ValidationError as error:
-        problems = [*document.problems, *shape_problems(error, document.value)]
-        raise ConfigError(document.describe(problems)) from error
+        # What could not be read as YAML was read as empty: that it is empty is no news.
+        unread = [problem.path for problem in document.problems]
+        shape = [problem for problem in shape_problems(error, document.value) if problem.path not in unread]
+        raise ConfigError(document.describe([*document.problems, *shape])) from error
     problems = [*document.problems, *check(spec)]
     lines = [document.describe(problems)] if problems else []
     names = _read_containers(spec, document, folder, documents, lines)
@@ -91,11 +94,19 @@ def load_releases(folder: Path | None = None) -> list[Release | BrokenRelease]:
     """
     folder = releases_folder() if folder is None else folder
     try:
-        paths = sorted(path for path in folder.iterdir() if _is_release(path))
+        paths = sorted(path for path in folder.iterdir() if is_release_file(path))
     except OSError as error:
         raise ConfigError(
             f"the releases folder {folder} cannot be read: {error.strerror}; name it in {ENVIRONMENT}"
         ) from error
+    return load_files(paths)
+
+
+def load_files(paths: Iterable[Path]) -> list[Release | BrokenRelease]:
+    """Read release files; one that is broken does not stop the others, two with one Dag id are both broken.
+
+    :param paths: the files.
+    """
     return _without_duplicates([_load(path) for path in paths])
 
 
@@ -124,7 +135,8 @@ def _without_duplicates(loaded: Sequence[Release | BrokenRelease]) -> list[Relea
     return result
 
 
-def _is_release(path: Path) -> bool:
+def is_release_file(path: Path) -> bool:
+    """Tell whether a file is a release by its name: YAML, not hidden, not the defaults."""
     return (
         path.suffix in (".yaml", ".yml")
         and not path.name.startswith((".", "_"))

@@ -110,7 +110,7 @@ def _cron(value: str) -> str:
             numbers = [int(number) for number in re.findall(r"\d+", part.partition("/")[0])]
             step = part.partition("/")[2]
             inside = all(low <= number <= high for number in numbers) and numbers == sorted(numbers)
-            if not _CRON_FIELD.fullmatch(part) or not inside or (step and int(step) == 0):
+            if not _CRON_FIELD.fullmatch(part) or not inside or (step and not 1 <= int(step) <= high):
                 raise ValueError(
                     f"{part!r} is no {name} of a schedule: write *, */30, or numbers from {low} to {high} "
                     "joined by ',' or '-'"

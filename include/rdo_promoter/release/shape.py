@@ -13,7 +13,7 @@ from rdo_promoter.release.document import KeyPath, Value, lookup
 from rdo_promoter.release.models import ReleaseFile
 from rdo_promoter.steps import BY_KEY
 from rdo_promoter.steps.base import Problem
-from rdo_promoter.steps.fields import nearest
+from rdo_promoter.steps.fields import closest, format_duration, nearest
 
 _KINDS_OF_VALUE = {
     "string_type": "text",
@@ -44,7 +44,21 @@ def shape_problems(error: ValidationError, value: Value) -> Iterable[Problem]:
     for detail in error.errors(include_url=False):
         # `[key]` marks a key of a mapping that is itself wrong: the path is the key's.
         path = tuple(part for part in detail["loc"] if part != "[key]")
-        yield Problem(path, _message(detail, path, value))
+        if not _follows(detail["type"], path, value):
+            yield Problem(path, _message(detail, path, value))
+
+
+def _follows(kind: str, path: KeyPath, value: Value) -> bool:
+    """Tell whether an error only follows from another one that is reported as well."""
+    if kind == "too_short":
+        # Items that are wrong are not counted.
+        return bool(lookup(value, path))
+    if kind == "missing":
+        # Misspelled: the unknown key is reported with the right one.
+        written, known = lookup(value, path[:-1]), known_keys(path[:-1])
+        unknown = [key for key in written if key not in known] if isinstance(written, dict) else []
+        return any(closest(key, known) == path[-1] for key in unknown)
+    return False
 
 
 def _message(detail: ErrorDetails, path: KeyPath, value: Value) -> str:
@@ -72,7 +86,9 @@ def _message(detail: ErrorDetails, path: KeyPath, value: Value) -> str:
 
 def _limit(path: KeyPath, limit: object) -> str:
     # Durations are compared in seconds and written with a unit.
-    return f"{limit}s" if _schema_at(path).get("type") == "string" else str(limit)
+    if isinstance(limit, int) and _schema_at(path).get("type") == "string":
+        return format_duration(limit)
+    return str(limit)
 
 
 def _wrong_type(expected: str, given: object) -> str:

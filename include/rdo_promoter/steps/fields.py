@@ -49,6 +49,11 @@ class Frozen(BaseModel):
     )
 
 
+def closest(word: object, known: Collection[str]) -> str | None:
+    """Return the known word that is most like what was written, None when none is."""
+    return next(iter(difflib.get_close_matches(str(word), sorted(known), n=1)), None)
+
+
 def nearest(word: object, known: Collection[str]) -> str:
     """Say what to write instead of a word that nobody knows.
 
@@ -57,8 +62,8 @@ def nearest(word: object, known: Collection[str]) -> str:
     :return: ``did you mean 'jobs'? known: jobs, within``, without the question when nothing is near.
     """
     listed = f"known: {', '.join(sorted(known))}" if known else "there are none"
-    near = difflib.get_close_matches(str(word), sorted(known), n=1)
-    return f"did you mean {near[0]!r}? {listed}" if near else listed
+    near = closest(word, known)
+    return f"did you mean {near!r}? {listed}" if near else listed
 
 
 def parse_duration(value: object) -> int:

@@ -62,7 +62,7 @@ class Promote(Step):
                 yield from needs_containers(self, scope, (key,))
         if source is None:
             return
-        if self.tag_in and source not in self.tag_in:
+        if self.tag_in and source in scope.registries and source not in self.tag_in:
             yield Problem(
                 ("tag_in",),
                 f"the containers come from {source!r}, which is not listed: add it, or leave "
