@@ -1,0 +1,36 @@
+"""What Airflow asks a provider package about; read at every start, so nothing is imported here."""
+
+from __future__ import annotations
+
+
+def get_provider_info() -> dict[str, object]:
+    """Return the provider's metadata.
+
+    The form of the Connection is declared here and not in methods of the hook, which Airflow 3.2 deprecated
+    and which make it import the hook and a form library. Source: ``provider_info.schema.json`` and
+    ``provider.yaml.schema.json`` of Airflow 3.3.
+    """
+    return {
+        "package-name": "rdo-promoter",
+        "name": "RDO promoter",
+        "description": "The RDO promotion workflow as Airflow Dags.",
+        "connection-types": [
+            {
+                "connection-type": "dlrn",
+                "hook-class-name": "rdo_promoter.hooks.dlrn.DlrnHook",
+                "hook-name": "DLRN",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["port", "schema"],
+                    "relabeling": {"host": "API URL", "login": "User"},
+                    "placeholders": {"host": "https://trunk.rdoproject.org/api-centos9-master-uc"},
+                },
+                "conn-fields": {
+                    "ca": {
+                        "label": "CA certificate",
+                        "schema": {"type": ["string", "null"]},
+                        "description": "Path of the CA certificate that signed DLRN's, if no public CA did.",
+                    },
+                },
+            }
+        ],
+    }

@@ -1,0 +1,193 @@
+"""The lab's image server: a real OpenSSH server for one user, and the uploads of the image build job."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import pwd
+import random
+import shutil
+import socket
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from lab.prerequisites import Program
+from lab.service import HOST, LabError, Service
+
+NAME = "sshd"
+
+
+@dataclass(frozen=True)
+class ImageServerFacts:
+    """What a client has to know.
+
+    :param key_file: private key of the lab's only account.
+    :param host_key: the server's public key, one line.
+    :param images: folder of all releases' images on the server.
+    """
+
+    host: str
+    port: int
+    username: str
+    key_file: Path
+    host_key: str
+    images: Path
+
+    @property
+    def private_key(self) -> str:
+        """The text of the private key."""
+        return self.key_file.read_text()
+
+    def path(self, release: str) -> str:
+        """Return the folder of a release's builds and links, as `image_servers: path` names it."""
+        return str(self.images / release / "rdo_trunk")
+
+    def connection(self) -> dict[str, object]:
+        """Return the Airflow Connection, as `AIRFLOW_CONN_*` takes it in JSON."""
+        return {
+            "conn_type": "sftp",
+            "host": self.host,
+            "port": self.port,
+            "login": self.username,
+            "extra": {"key_file": str(self.key_file), "host_key": self.host_key},
+        }
+
+
+def facts(root: Path) -> ImageServerFacts:
+    """Return the addresses and keys of a prepared lab."""
+    folder = _folder(root)
+    return ImageServerFacts(
+        host=HOST,
+        port=service(root).port,
+        username=_username(),
+        key_file=folder / "id_ed25519",
+        host_key=(folder / "ssh_host_ed25519_key.pub").read_text().strip(),
+        images=root.absolute() / "images" / "www",
+    )
+
+
+def prepare(root: Path) -> None:
+    """Make keys and configuration, once for a lab's life.
+
+    :raises LabError: when openssh-server is not installed.
+    """
+    _sshd()
+    folder = _folder(root)
+    folder.mkdir(parents=True, exist_ok=True)
+    (root / "images" / "www").mkdir(parents=True, exist_ok=True)
+    _make_key(folder / "ssh_host_ed25519_key")
+    _make_key(folder / "id_ed25519")
+    shutil.copyfile(folder / "id_ed25519.pub", folder / "authorized_keys")
+    (folder / "sshd_config").write_text(_config(folder, service(root).port))
+
+
+def service(root: Path) -> Service:
+    """Return the server's process."""
+
+    def command(port: int) -> list[str]:  # noqa: ARG001 - the port stands in the configuration
+        prepare(root)
+        if os.geteuid() == 0:
+            # sshd refuses to start without it; it lives in /run, so it is gone after a reboot.
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+        return [_sshd(), "-D", "-e", "-f", str(_folder(root) / "sshd_config")]
+
+    return Service(name=NAME, run=root / "run", command=command, ready=_greets)
+
+
+def put_images(root: Path, release: str, full_hash: str, files: Mapping[str, int | bytes]) -> Path:
+    """Put image files and their md5 where the image build job uploads them; return their folder.
+
+    The job writes each file and then its md5, so that a file without md5 is an upload that has not ended.
+
+    :param files: name -> the content, or the bytes that a disk image in a tar shall have; the same build
+        and name always give the same content.
+    """
+    folder = Path(facts(root).path(release)) / full_hash
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, wanted in files.items():
+        content = wanted if isinstance(wanted, bytes) else _tar(full_hash, name, wanted)
+        (folder / name).write_bytes(content)
+        digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        (folder / f"{name}.md5").write_text(f"{digest}  {name}\n")
+    return folder
+
+
+def _folder(root: Path) -> Path:
+    return root.absolute() / "images" / "sshd"
+
+
+def _sshd() -> str:
+    # sshd has to be called by its absolute path.
+    program = Program("sshd", "openssh-server")
+    if program.path is None:
+        raise LabError(f"sshd is not installed: apt-get install --no-install-recommends {program.package}")
+    return program.path
+
+
+def _username() -> str:
+    return pwd.getpwuid(os.geteuid()).pw_name
+
+
+def _make_key(file: Path) -> None:
+    public = file.with_name(f"{file.name}.pub")
+    if public.exists():
+        return
+    key = Ed25519PrivateKey.generate()
+    # Mode 0600 from the first byte on; sshd and ssh refuse a key that others can read.
+    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:  # noqa: PTH123
+        out.write(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+    line = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    # Written last and at once: a key that has its public half is complete.
+    temporary = public.with_suffix(".tmp")
+    temporary.write_text(f"{line}\n")
+    temporary.replace(public)
+
+
+def _config(folder: Path, port: int) -> str:
+    return f"""# Written by the lab at each start.
+Port {port}
+ListenAddress {HOST}
+HostKey {folder}/ssh_host_ed25519_key
+PidFile {folder}/sshd.pid
+AuthorizedKeysFile {folder}/authorized_keys
+AllowUsers {_username()}
+PermitRootLogin prohibit-password
+PubkeyAuthentication yes
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+# Without root there is no PAM, and the lab may lie below a folder that others can write to.
+UsePAM no
+StrictModes no
+Subsystem sftp internal-sftp
+ForceCommand internal-sftp
+DisableForwarding yes
+PermitTTY no
+PrintMotd no
+# Tests open many sessions at once; the default drops some from the tenth on.
+MaxStartups 100:30:200
+LogLevel INFO
+"""
+
+
+def _greets(port: int) -> bool:
+    try:
+        with socket.create_connection((HOST, port), timeout=2) as probe:
+            return probe.recv(8).startswith(b"SSH-2.0")
+    except OSError:
+        return False
+
+
+def _tar(full_hash: str, name: str, size: int) -> bytes:
+    content = random.Random(f"{full_hash}/{name}").randbytes(size)
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        member = tarfile.TarInfo(f"{name.removesuffix('.tar')}.qcow2")
+        member.size = size
+        tar.addfile(member, io.BytesIO(content))
+    return out.getvalue()
