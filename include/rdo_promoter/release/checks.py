@@ -10,13 +10,16 @@ from rdo_promoter.steps import Candidate, Promote, Scope, Step, WaitFor
 from rdo_promoter.steps.base import Problem
 from rdo_promoter.steps.fields import nearest
 
+#: Ids that the Dag factory gives to groups and tasks of its own.
+RESERVED_STAGES = frozenset({"source"})
+RESERVED_STEPS = frozenset({"start"})
+
 
 def check(release: ReleaseFile) -> Iterator[Problem]:
     """Return what is wrong between the parts of a release whose parts are well-formed."""
     yield from _check_containers(release)
     yield from _check_unused(release)
     yield from _check_stages(release)
-    yield from _check_jobs(release)
     for kind in (Candidate, Promote):
         yield from _check_labels(release, kind)
     for stage_at, stage in enumerate(release.stages):
@@ -75,10 +78,9 @@ def _check_stages(release: ReleaseFile) -> Iterable[Problem]:
     produced: list[str] = []
     for at, stage in enumerate(release.stages):
         here = ("stages", at)
-        if stage.name in names:
-            yield Problem(
-                (*here, "name"), f"{stage.name!r} is an earlier stage's name: names are task group ids"
-            )
+        if stage.name in names | RESERVED_STAGES:
+            whose = "an earlier stage's name" if stage.name in names else "the group of the run's first task"
+            yield Problem((*here, "name"), f"{stage.name!r} is {whose}: give the stage another name")
         names.add(stage.name)
         if stage.source not in (CONSISTENT, *produced):
             yield Problem(
@@ -95,10 +97,10 @@ def _check_steps(stage: Stage, here: tuple[str | int, ...]) -> Iterable[Problem]
     admitted = stage.source != CONSISTENT
     for at, (step_id, step) in enumerate(stage.named_steps):
         path = (*here, "steps", at, step.kind)
-        if step_id in ids:
+        if step_id in ids | RESERVED_STEPS:
+            whose = "an earlier step's id in this stage" if step_id in ids else "the id of a task of its own"
             yield Problem(
-                (*path, "name") if step.name else path,
-                f"{step_id!r} is an earlier step's id in this stage: give it another `name:`",
+                (*path, "name") if step.name else path, f"{step_id!r} is {whose}: give it another `name:`"
             )
         ids.add(step_id)
         admitted = admitted or isinstance(step, Candidate)
@@ -108,21 +110,33 @@ def _check_steps(stage: Stage, here: tuple[str | int, ...]) -> Iterable[Problem]
                 "nothing hands the build to CI: put `- candidate: {label: ...}` first, CI tests what that "
                 "label names",
             )
+        if isinstance(step, Promote) and step is not stage.steps[-1]:
+            yield Problem(
+                path,
+                "promote has to be the stage's last step: move it to the end, or move what follows into a "
+                f"stage with `source: {step.label}`",
+            )
+    yield from _check_jobs(stage, here, ids)
 
 
-def _check_jobs(release: ReleaseFile) -> Iterable[Problem]:
+def _check_jobs(stage: Stage, here: tuple[str | int, ...], ids: set[str]) -> Iterable[Problem]:
     seen: dict[str, str] = {}
-    for stage_at, stage in enumerate(release.stages):
-        for step_at, (step_id, step) in enumerate(stage.named_steps):
-            if not isinstance(step, WaitFor):
-                continue
-            for job_at, job in enumerate(step.jobs):
-                if job in seen:
-                    yield Problem(
-                        ("stages", stage_at, "steps", step_at, step.kind, "jobs", job_at),
-                        f"{job!r} is awaited by {seen[job]} already: a job's name is a task id, keep one",
-                    )
-                seen.setdefault(job, f"{stage.name}.{step_id}")
+    for step_at, (step_id, step) in enumerate(stage.named_steps):
+        if not isinstance(step, WaitFor):
+            continue
+        for job_at, job in enumerate(step.jobs):
+            path = (*here, "steps", step_at, step.kind, "jobs", job_at)
+            if job in seen:
+                yield Problem(
+                    path, f"{job!r} is awaited by {seen[job]!r} already: a job's name is a task id, keep one"
+                )
+            elif job in ids | RESERVED_STEPS:
+                yield Problem(
+                    path,
+                    f"{job!r} is a step's id in this stage as well, and both become task ids: "
+                    "give the step another `name:`",
+                )
+            seen.setdefault(job, step_id)
 
 
 def _check_labels(release: ReleaseFile, kind: type[Candidate | Promote]) -> Iterable[Problem]:

@@ -89,16 +89,15 @@ def load_release(path: Path) -> Release:
 def load_releases(folder: Path | None = None) -> list[Release | BrokenRelease]:
     """Read all release files of a folder; one that is broken does not stop the others.
 
-    :param folder: the folder, `releases_folder` without it.
-    :raises ConfigError: when the folder cannot be read.
+    :param folder: the folder, `releases_folder` without it; one that cannot be read is a broken release, so
+        that the Dag file shows it like any other mistake.
     """
     folder = releases_folder() if folder is None else folder
     try:
         paths = sorted(path for path in folder.iterdir() if is_release_file(path))
     except OSError as error:
-        raise ConfigError(
-            f"the releases folder {folder} cannot be read: {error.strerror}; name it in {ENVIRONMENT}"
-        ) from error
+        message = f"the releases folder {folder} cannot be read: {error.strerror}; name it in {ENVIRONMENT}"
+        return [BrokenRelease(str(folder), ConfigError(message))]
     return load_files(paths)
 
 
