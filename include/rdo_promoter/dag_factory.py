@@ -71,7 +71,7 @@ def dags(folder: Path | None = None) -> dict[str, DAG]:
             said = ConfigError(
                 f"{release.file}: {type(error).__name__}: {error}; please report this as a bug"
             )
-            dag = broken_dag(BrokenRelease(file=release.file, dag_id=f"broken-{stem}", error=said))
+            dag = broken_dag(BrokenRelease(release.file, said))
         made[dag.dag_id] = dag
     return made
 
@@ -170,7 +170,9 @@ def _context(
     release: Release, stage: Stage, services: ConnectionServices, promoted_label: str | None
 ) -> StageContext:
     waits = [step for step in stage.steps if isinstance(step, WaitFor)]
-    next((name for name, step in stage.named_steps if isinstance(step, Candidate)), "start")
+    named = stage.named_steps
+    entered = next((f"{stage.name}.{name}" for name, step in named if isinstance(step, Candidate)), None)
+    entered = entered or f"{stage.name}.start"
     return StageContext(
         stage=stage.name,
         services=services,

@@ -168,7 +168,7 @@ def tag_candidate(promotion: Promotion, services: Services, name: str, *, push: 
         here = digests(services, name, promotion.containers, promotion.tag)
         missing = {container: digest for container, digest in wanted.items() if here[container] != digest}
         report = copy_under_hash_tag(promotion, services, name, missing)
-        copied = report.copied
+        copied = len(report.copied)
     elif name != promotion.source:
         wanted = _all_there(promotion, services, name)
     holder = services.dlrn.current(promotion.label)
@@ -178,7 +178,7 @@ def tag_candidate(promotion: Promotion, services: Services, name: str, *, push: 
         return Tagged(copied, note=note)
     namespace = services.namespace(name)
     by_repository = {f"{namespace}/{container}": digest for container, digest in wanted.items()}
-    moved = tag_all(services.registry(name), by_repository, promotion.label)
+    moved = sum(tag_all(services.registry(name), by_repository, promotion.label).values())
     log.info("%s %s: %d tags moved to %s", promotion.build.short, name, moved, promotion.label)
     return Tagged(copied, moved)
 

@@ -160,11 +160,8 @@ def tag_in(promotion: Promotion, services: Services, name: str, was: Build | Non
     namespace = services.namespace(name)
     for change in todo.tags:
         log.debug("%s %s", promotion.build.short, change)
-    moved = tag_all(
-        services.registry(name),
-        {f"{namespace}/{change.container}": change.digest for change in todo.tags},
-        promotion.label,
-    )
+    digests_by_repository = {f"{namespace}/{change.container}": change.digest for change in todo.tags}
+    moved = sum(tag_all(services.registry(name), digests_by_repository, promotion.label).values())
     log.info("%s %s: %d tags moved to %s", promotion.build.short, name, moved, promotion.label)
     return moved
 

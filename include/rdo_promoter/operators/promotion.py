@@ -142,7 +142,13 @@ class CopyOperator(PromotionOperator):
         """Copy."""
         self.guard(context)
         report = promote.copy_to(self.promotion(context), self.services, self.registry, self.was(context))
-        return report.to_json()
+        return {
+            "copied": len(report.copied),
+            "already": len(report.already),
+            "blobs_moved": report.blobs_moved,
+            "blobs_mounted": report.blobs_mounted,
+            "bytes": report.bytes_moved,
+        }
 
 
 class CheckCopiesOperator(PromotionOperator):
