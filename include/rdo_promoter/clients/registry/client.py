@@ -1,0 +1,224 @@
+"""One container registry: look at tags, read and write manifests byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Self
+
+import requests
+from pydantic import BaseModel, ValidationError
+
+from rdo_promoter.clients.registry.blobs import Blobs
+from rdo_promoter.clients.registry.manifest import (
+    ACCEPT,
+    Descriptor,
+    Manifest,
+    check_media_type,
+    check_reference,
+    check_repository,
+    is_digest,
+    parse_manifest,
+    spell,
+)
+from rdo_promoter.clients.registry.pool import run_all
+from rdo_promoter.clients.registry.transport import Transport
+from rdo_promoter.errors import AnswerError, DigestMismatchError
+
+
+class _Tags(BaseModel):
+    tags: tuple[str, ...] | None = None
+
+
+class Registry:
+    """A registry that speaks the distribution API, version 2; may be used from several threads.
+
+    :param url: its address, ``https://registry.example.org``.
+    :param name: its name in messages.
+    :param username: login, None for an open registry.
+    :param password: its password.
+    :param verify: True, or the path of the CA certificate that signed the registry's.
+    :param pool: requests at a time at most.
+    :param retries: how often a request is sent again after a 429, a 5xx or no answer.
+    :param backoff: seconds of the first pause between two tries.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str,
+        username: str | None = None,
+        password: str | None = None,
+        verify: bool | str = True,
+        pool: int = 16,
+        retries: int = 4,
+        backoff: float = 0.5,
+    ) -> None:
+        self._transport = Transport(
+            url,
+            name=name,
+            username=username,
+            password=password,
+            verify=verify,
+            pool=pool,
+            retries=retries,
+            backoff=backoff,
+        )
+        self.name = name
+        self.url = self._transport.url
+        self.pool = pool
+        self.blobs = Blobs(self._transport)
+
+    def __repr__(self) -> str:
+        return f"Registry({self.url!r}, name={self.name!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def ping(self) -> None:
+        """Ask whether the registry is there and accepts the login.
+
+        :raises AuthError: when it does not accept it.
+        :raises ServiceError: when it does not answer.
+        :raises NotFoundError: when this address is no registry.
+        """
+        self._transport.request("GET", "/v2/", what="ask for the API version")
+
+    def head(self, repository: str, reference: str) -> Descriptor | None:
+        """Return what a tag or digest names, or None when it does not exist.
+
+        :raises AnswerError: when it is a schema1 manifest.
+        """
+        what = f"look at {spell(repository, reference)}"
+        answer = self._transport.request(
+            "HEAD", _path(repository, reference), what=what, ok=(200, 404), headers={"Accept": ACCEPT}
+        )
+        if answer.status_code == 404:
+            return None
+        digest = answer.headers.get("Docker-Content-Digest")
+        if digest is None:
+            # The header is optional in the specification; the bytes tell the digest as well.
+            return self.get(repository, reference).descriptor
+        if not is_digest(digest):
+            raise AnswerError(
+                f"{self._transport.where(what)}: it names no sha256 digest, but {digest[:80]!r}"
+            )
+        if is_digest(reference):
+            self._compare(repository, reference, actual=digest, expected=reference)
+        media_type = check_media_type(
+            answer.headers.get("Content-Type", ""), what=self._transport.where(what)
+        )
+        length = answer.headers.get("Content-Length", "")
+        return Descriptor(digest, media_type, int(length) if length.isdecimal() else 0)
+
+    def get(self, repository: str, reference: str) -> Manifest:
+        """Return a manifest as the bytes that the registry stores.
+
+        :raises NotFoundError: when it does not exist.
+        :raises DigestMismatchError: when the bytes are not those of the digest.
+        :raises AnswerError: when it is a schema1 manifest, or not a manifest.
+        """
+        what = f"get {spell(repository, reference)}"
+        answer = self._transport.request(
+            "GET", _path(repository, reference), what=what, headers={"Accept": ACCEPT}
+        )
+        manifest = parse_manifest(
+            answer.headers.get("Content-Type", ""), answer.content, what=self._transport.where(what)
+        )
+        promised = answer.headers.get("Docker-Content-Digest", manifest.digest)
+        for expected in (promised, reference if is_digest(reference) else promised):
+            self._compare(repository, reference, actual=manifest.digest, expected=expected)
+        return manifest
+
+    def put(self, repository: str, reference: str, manifest: Manifest) -> None:
+        """Store a manifest under a tag or its digest, byte for byte, and look whether it is there.
+
+        :raises DigestMismatchError: when the registry stored something else.
+        :raises AnswerError: when it refuses the manifest; also when the tag is immutable.
+        """
+        answer = self._transport.request(
+            "PUT",
+            _path(repository, reference),
+            what=f"put {spell(repository, reference)}",
+            ok=(200, 201),
+            headers={"Content-Type": manifest.media_type},
+            body=manifest.body,
+        )
+        stored = answer.headers.get("Docker-Content-Digest", manifest.digest)
+        self._compare(repository, reference, actual=stored, expected=manifest.digest)
+        found = self.head(repository, reference)
+        self._compare(repository, reference, actual=found.digest if found else None, expected=manifest.digest)
+
+    def tag(self, repository: str, digest: str, tag: str) -> bool:
+        """Let a tag name a digest of the same repository.
+
+        :return: False when it named it already and nothing was sent.
+        :raises NotFoundError: when the repository does not have the digest.
+        """
+        found = self.head(repository, tag)
+        if found is not None and found.digest == digest:
+            return False
+        self.put(repository, tag, self.get(repository, digest))
+        return True
+
+    def tags(self, repository: str) -> list[str]:
+        """Return all tags of a repository.
+
+        :raises NotFoundError: when there is no such repository.
+        """
+        what = f"list the tags of {repository}"
+        address: str | None = f"/v2/{check_repository(repository)}/tags/list"
+        tags: list[str] = []
+        asked: set[str] = set()
+        while address and address not in asked:
+            asked.add(address)
+            answer = self._transport.request("GET", address, what=what)
+            try:
+                tags += _Tags.model_validate_json(answer.content).tags or ()
+            except ValidationError as error:
+                raise AnswerError(
+                    f"{self._transport.where(what)}: the answer is not a list of tags"
+                ) from error
+            address = _next(answer)
+        return tags
+
+    def _compare(self, repository: str, reference: str, *, actual: str | None, expected: str) -> None:
+        if actual != expected:
+            raise DigestMismatchError(
+                spell(repository, reference), actual=actual, expected=expected, where=f"registry {self.name}"
+            )
+
+
+def heads(registry: Registry, repositories: Iterable[str], reference: str) -> dict[str, Descriptor | None]:
+    """Return what a tag names in each repository, None where it does not exist.
+
+    :param reference: the tag, the same everywhere.
+    """
+    names = list(dict.fromkeys(repositories))
+    found = run_all(lambda name: registry.head(name, reference), names, threads=registry.pool)
+    return dict(zip(names, found, strict=True))
+
+
+def tag_all(registry: Registry, digests: Mapping[str, str], tag: str) -> dict[str, bool]:
+    """Let a tag name the digest of each repository; returns where it was changed.
+
+    :param digests: repository -> digest.
+    """
+    names = list(digests)
+    changed = run_all(lambda name: registry.tag(name, digests[name], tag), names, threads=registry.pool)
+    return dict(zip(names, changed, strict=True))
+
+
+def _path(repository: str, reference: str) -> str:
+    return f"/v2/{check_repository(repository)}/manifests/{check_reference(reference)}"
+
+
+def _next(answer: requests.Response) -> str | None:
+    return answer.links.get("next", {}).get("url")
