@@ -1,0 +1,458 @@
+"""Mistakes in a release file: what is changed, into what, and what is said about it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Mistake(NamedTuple):
+    """A passage of the good file, what is written instead, and how that is refused."""
+
+    old: str
+    new: str
+    line: int | None
+    key: str
+    said: str
+
+
+UPSTREAM, PHASE1 = "stages[0].steps", "stages[1].steps"
+KNOWN_STEPS = "known: candidate, promote, push_containers, tag_containers, wait_for"
+TAG = "      - tag_containers: {in: rdo, tag: ci-testing}\n"
+CANDIDATE = "      - candidate: {label: ci-testing, max_in_ci: 2, min_gap: 1h}\n"
+BUILD_JOBS = "jobs: [build-containers, build-images]"
+DISTRO = "distro: {name: centos, version: 9}"
+
+#: Mistakes in single values.
+SHAPE = [
+    Mistake(*row)
+    for row in (
+        # keys
+        (
+            "within: 4h",
+            "wihtin: 4h",
+            24,
+            f"{UPSTREAM}[1].wait_for.wihtin",
+            "unknown key; did you mean 'within'?",
+        ),
+        ("version: 9}", "versoin: 9}", 2, "distro.versoin", "did you mean 'version'? known: name, version"),
+        ("release: good\n", "", 1, "release", "missing: add `release:` here"),
+        ("label: current-good-rdo", "name: last", 40, f"{PHASE1}[1].promote.label", "missing: add `label:`"),
+        (
+            "stages:\n",
+            "poll: 9s\npoll: 10s\nstages:\n",
+            19,
+            "poll",
+            "written twice, in lines 19 and 20: keep one",
+        ),
+        (
+            DISTRO,
+            "distro: {name: centos, version: 9, on: 1}",
+            2,
+            "distro.on",
+            "unknown key; known: name, version",
+        ),
+        # steps
+        (
+            "wait_for: {jobs",
+            "wait_fr: {jobs",
+            24,
+            f"{UPSTREAM}[1]",
+            "unknown step 'wait_fr'; did you mean 'wait_for'",
+        ),
+        (
+            TAG,
+            TAG + "        promote: {label: x}\n",
+            25,
+            f"{UPSTREAM}[2]",
+            "one key with its settings indented below",
+        ),
+        (
+            TAG,
+            "      - tag_containers\n",
+            25,
+            f"{UPSTREAM}[2]",
+            f"written as `- <kind>: {{...}}`; {KNOWN_STEPS}",
+        ),
+        (
+            TAG,
+            "      - tag_containers:\n",
+            25,
+            f"{UPSTREAM}[2].tag_containers",
+            "empty, but it has to be a mapping",
+        ),
+        (TAG, "      - {}\n", 25, f"{UPSTREAM}[2]", KNOWN_STEPS),
+        # kinds of values
+        (
+            DISTRO,
+            "distro: centos9",
+            2,
+            "distro",
+            "'centos9' where a mapping, for example {key: value} is needed",
+        ),
+        (
+            DISTRO,
+            "distro: [centos, 9]",
+            2,
+            "distro",
+            "a list where a mapping, for example {key: value} is needed",
+        ),
+        (
+            "version: 9}",
+            "version: 9.10}",
+            2,
+            "distro.version",
+            "9.1 where text is needed: write it in quotes",
+        ),
+        ("release: good", "release: yes", 1, "release", "True where text is needed: write it in quotes"),
+        (
+            BUILD_JOBS,
+            "jobs: build",
+            24,
+            f"{UPSTREAM}[1].wait_for.jobs",
+            "'build' where a list, for example [a, b]",
+        ),
+        (BUILD_JOBS, "jobs:", 24, f"{UPSTREAM}[1].wait_for.jobs", "empty, but it has to be a list"),
+        (BUILD_JOBS, "jobs: []", 24, f"{UPSTREAM}[1].wait_for.jobs", "must not be empty"),
+        (BUILD_JOBS, "jobs: [a, 7]", 24, f"{UPSTREAM}[1].wait_for.jobs[1]", "7 where text is needed"),
+        (
+            "max_in_ci: 2",
+            "max_in_ci: '2'",
+            23,
+            f"{UPSTREAM}[0].candidate.max_in_ci",
+            "where a whole number is needed",
+        ),
+        ("max_in_ci: 2", "max_in_ci: 0", 23, f"{UPSTREAM}[0].candidate.max_in_ci", "write at least 1"),
+        (
+            "max_in_ci: 2",
+            "max_in_ci: true",
+            23,
+            f"{UPSTREAM}[0].candidate.max_in_ci",
+            "where a whole number is needed",
+        ),
+        # words
+        ("max_in_ci: 2", "moved_by: ci", 23, f"{UPSTREAM}[0].candidate.moved_by", "write `moved_by: us`"),
+        ("max_in_ci: 2", "moved_by: uss", 23, f"{UPSTREAM}[0].candidate.moved_by", "did you mean 'us'?"),
+        (
+            "gates: nothing",
+            "gates: nothin",
+            26,
+            f"{UPSTREAM}[3].push_containers.gates",
+            "did you mean 'nothing'?",
+        ),
+        (
+            "    path: /",
+            "    layout: by_label\n    path: /",
+            12,
+            "image_servers.images.layout",
+            "known: by_hash",
+        ),
+        # durations
+        ("within: 4h", "within: 4", 24, f"{UPSTREAM}[1].wait_for.within", "for example 90s or 4h"),
+        ("within: 4h", "within: 4 hours", 24, f"{UPSTREAM}[1].wait_for.within", "'4 hours' is no duration"),
+        ("within: 4h", "within: 0s", 24, f"{UPSTREAM}[1].wait_for.within", "write at least 1s"),
+        ("min_gap: 1h", "min_gap: -1h", 23, f"{UPSTREAM}[0].candidate.min_gap", "'-1h' is no duration"),
+        ("stages:\n", "poll: 1s\nstages:\n", 19, "poll", "'1s' is out of range: write at least 5s"),
+        ("stages:\n", "poll: 2h\nstages:\n", 19, "poll", "'2h' is out of range: write at most 1h"),
+        # schedules
+        ("stages:\n", "schedule: 30m\nstages:\n", 19, "schedule", "write five cron fields"),
+        ("stages:\n", "schedule: '*/70 * * * *'\nstages:\n", 19, "schedule", "'*/70' is no minute"),
+        ("stages:\n", "schedule: '0 9-25 * * *'\nstages:\n", 19, "schedule", "'9-25' is no hour"),
+        ("stages:\n", "schedule: '0 0 0 * *'\nstages:\n", 19, "schedule", "numbers from 1 to 31"),
+        ("stages:\n", "schedule: '0 0 * * mon'\nstages:\n", 19, "schedule", "'mon' is no weekday"),
+        # names
+        ("release: good", "release: Good", 1, "release", "'Good' cannot be part of a Dag id"),
+        ("name: phase1\n", "name: Phase.1\n", 36, "stages[1].name", "a name starts with a lower-case letter"),
+        ("  quay: {", "  Quay: {", 8, "registries.Quay", "a name starts with a lower-case letter"),
+        (
+            BUILD_JOBS,
+            "jobs: [a b]",
+            24,
+            f"{UPSTREAM}[1].wait_for.jobs[0]",
+            "'a b' cannot stand here: a job's name",
+        ),
+        (
+            BUILD_JOBS,
+            "jobs: [a, b, a]",
+            24,
+            f"{UPSTREAM}[1].wait_for.jobs",
+            "a is listed more than once: keep one",
+        ),
+        (
+            "connection: dlrn_good",
+            "connection: https://d",
+            4,
+            "dlrn.connection",
+            "an Airflow Connection by its id",
+        ),
+        (
+            "registry_rdo, namespace: t",
+            "registry_rdo, namespace: q/T",
+            7,
+            "registries.rdo.namespace",
+            "lower-case",
+        ),
+        (
+            "registry_rdo, namespace: t",
+            "registry_rdo, namespace: a//t",
+            7,
+            "registries.rdo.namespace",
+            "lower-case",
+        ),
+        (
+            "label: ci-testing",
+            "label: consistent",
+            23,
+            f"{UPSTREAM}[0].candidate.label",
+            "DLRN's builder alone",
+        ),
+        (
+            "label: ci-testing",
+            "label: a/b",
+            23,
+            f"{UPSTREAM}[0].candidate.label",
+            "for example current-tripleo",
+        ),
+        ("[overcloud-full.tar,", "[../x,", 18, "images[0]", "name a file without its folder"),
+        ("[overcloud-full.tar,", "[x.tar.md5,", 18, "images[0]", "its .md5 file goes with it unnamed"),
+        ("https://dlrn.", "ftp://dlrn.", 5, "dlrn.repo_url", "no address of a repository"),
+        ("/centos9-good", "/centos9-good?x=1", 5, "dlrn.repo_url", "without user, query and fragment"),
+        ("path: /images/", "path: images/", 12, "image_servers.images.path", "write an absolute path"),
+        ("path: /images/", "path: /images/../", 12, "image_servers.images.path", "write an absolute path"),
+        (
+            "/rdo_trunk",
+            "/{branch}",
+            12,
+            "image_servers.images.path",
+            "{branch} is not known here; known: {release}",
+        ),
+        ("/rdo_trunk", "/{release", 12, "image_servers.images.path", "write an absolute path"),
+        (
+            "/rdo_trunk",
+            "/{release.file}",
+            12,
+            "image_servers.images.path",
+            "{release.file} is not known here",
+        ),
+        ("containers/good.yaml", "../good.yaml", 16, "containers.list", "relative to the releases folder"),
+        ("containers/good.yaml", "/etc/good.yaml", 16, "containers.list", "relative to the releases folder"),
+        # YAML
+        (DISTRO, "distro: {name: centos", 3, "", "this is no YAML: while parsing a flow mapping"),
+        ("release: good", "release: good\n\tx: 1", 2, "", "this is no YAML"),
+        (DISTRO, "distro: !!python/name:os.system {}", 2, "distro", "python/name:os.system is not read here"),
+        (DISTRO, "distro: !x {name: centos, version: 9}", 2, "distro", "the YAML tag !x is not read here"),
+        (
+            DISTRO,
+            "distro: &d {name: centos, version: *d}",
+            2,
+            "distro.version",
+            "never ends: write the value out",
+        ),
+        (DISTRO, "<<: {poll: 9s}\n" + DISTRO, 1, "", "merge keys (<<) are not read here"),
+        ("images: [", "images: [!!int x, ", 18, "images[0]", "'x' cannot be read: write it in quotes"),
+    )
+]
+
+#: Mistakes between well-formed values.
+CROSS = [
+    Mistake(*row)
+    for row in (
+        # names that refer to something
+        (
+            "in: rdo, tag",
+            "in: rod, tag",
+            25,
+            f"{UPSTREAM}[2].tag_containers.in",
+            "unknown registry 'rod'; did you mean 'rdo'?",
+        ),
+        (
+            "push_to: [quay]",
+            "push_to: [quya]",
+            35,
+            f"{UPSTREAM}[5].promote.push_to[0]",
+            "did you mean 'quay'? known: quay, rdo",
+        ),
+        (
+            "source: rdo\n",
+            "source: rod\n",
+            15,
+            "containers.source",
+            "unknown registry 'rod'; did you mean 'rdo'?",
+        ),
+        (
+            "source: current-good",
+            "source: current-god",
+            37,
+            "stages[1].source",
+            "did you mean 'current-good'?",
+        ),
+        (
+            "source: consistent",
+            "source: elsewhere",
+            21,
+            "stages[0].source",
+            "no earlier stage promotes to 'elsewhere'",
+        ),
+        ("source: consistent", "source: current", 21, "stages[0].source", "write 'consistent'"),
+        (
+            "scenario001: [",
+            "scenario002: [",
+            33,
+            f"{UPSTREAM}[4].wait_for.alternatives.scenario002",
+            "did you mean 'scenario001'",
+        ),
+        (
+            "[scenario001-internal]",
+            "[standalone]",
+            33,
+            f"{UPSTREAM}[4].wait_for.alternatives.scenario001[0]",
+            "is required by this step anyway",
+        ),
+        (
+            "containers/good.yaml",
+            "containers/god.yaml",
+            16,
+            "containers.list",
+            "releases/containers/god.yaml: cannot be read: No such file",
+        ),
+        (
+            "exclude: [ceph/daemon]",
+            "exclude: [daemon, nova-apis]",
+            17,
+            "containers.exclude[1]",
+            "did you mean 'nova-api'?",
+        ),
+        # labels
+        (
+            "label: ci-testing",
+            "label: current-good",
+            35,
+            f"{UPSTREAM}[5].promote.label",
+            "'current-good' is a candidate label",
+        ),
+        (
+            "label: current-good-rdo",
+            "label: other\n  - name: c\n    source: current-good\n    steps:\n"
+            "      - wait_for: {jobs: [c], within: 1h}\n      - promote:\n          label: other",
+            47,
+            "stages[2].steps[1].promote.label",
+            "moved by stages[1].steps[1].promote already",
+        ),
+        (
+            "to: quay, tag: ci-testing",
+            "to: quay, tag: current-good",
+            26,
+            f"{UPSTREAM}[3].push_containers.tag",
+            "'current-good' is a promoted label",
+        ),
+        (
+            "in: rdo, tag: ci-testing",
+            "in: rdo, tag: current-good",
+            25,
+            f"{UPSTREAM}[2].tag_containers.tag",
+            "'current-good' is a promoted label",
+        ),
+        # order and ids
+        (
+            "      - wait_for: {name: phase1_tests, jobs: [weirdo-packstack], within: 2d}\n",
+            "",
+            39,
+            f"{PHASE1}[0].promote",
+            "a promotion without criteria",
+        ),
+        (
+            TAG,
+            TAG + "      - candidate: {label: second}\n",
+            26,
+            f"{UPSTREAM}[3].candidate",
+            "has to be the stage's first step",
+        ),
+        (
+            "          tag_in: [rdo]\n",
+            "          tag_in: [rdo]\n      - wait_for: {jobs: [late], within: 1h}\n",
+            40,
+            f"{PHASE1}[1].promote",
+            "a stage with `source: current-good-rdo`",
+        ),
+        ("name: phase1\n", "name: upstream\n", 36, "stages[1].name", "'upstream' is an earlier stage's name"),
+        (
+            "name: phase1\n",
+            "name: source\n",
+            36,
+            "stages[1].name",
+            "'source' is the group of the run's first task",
+        ),
+        ("name: phase1_tests", "name: start", 39, f"{PHASE1}[0].wait_for.name", "give it another `name:`"),
+        (
+            "name: phase1_tests",
+            "name: promote",
+            40,
+            f"{PHASE1}[1].promote",
+            "'promote' is an earlier step's id in this stage",
+        ),
+        ("[weirdo-packstack]", "[phase1_tests]", 39, f"{PHASE1}[0].wait_for.jobs[0]", "both become task ids"),
+        (
+            "- standalone\n",
+            "- build-images\n",
+            29,
+            f"{UPSTREAM}[4].wait_for.jobs[0]",
+            "awaited by 'wait_for' already",
+        ),
+        (
+            "retry_delay: 20m",
+            "retry_delay: 20h",
+            34,
+            f"{UPSTREAM}[4].wait_for.retry_delay",
+            "20h is longer than within (12h)",
+        ),
+        # containers and images
+        (
+            "to: quay, tag",
+            "to: rdo, tag",
+            26,
+            f"{UPSTREAM}[3].push_containers.to",
+            "write `tag_containers: {in: rdo, tag: ci-testing}`",
+        ),
+        (
+            "push_to: [quay]",
+            "push_to: [rdo]",
+            35,
+            f"{UPSTREAM}[5].promote.push_to[0]",
+            "write `tag_in: [rdo]`",
+        ),
+        (
+            "tag_in: [rdo], push_to: [quay]",
+            "tag_in: [rdo, quay], push_to: [quay]",
+            35,
+            f"{UPSTREAM}[5].promote.push_to[0]",
+            "'quay' is in tag_in as well",
+        ),
+        (
+            "tag_in: [rdo], push_to: [quay]",
+            "tag_in: [quay]",
+            35,
+            f"{UPSTREAM}[5].promote.tag_in",
+            "the containers come from 'rdo', which is not listed",
+        ),
+        (
+            "  quay: {",
+            "  spare: {connection: a, namespace: b}\n  quay: {",
+            8,
+            "registries.spare",
+            "no step uses it",
+        ),
+        (
+            "images: [overcloud-full.tar, ironic-python-agent.tar]\n",
+            "",
+            34,
+            f"{UPSTREAM}[5].promote.link_on",
+            "the release has no images",
+        ),
+        (
+            "exclude: [ceph/daemon]",
+            "exclude: []",
+            None,
+            "container_images[2].imagename",
+            "does not begin with the prefix 'openstack-'",
+        ),
+    )
+]
