@@ -1,0 +1,293 @@
+"""A small RDO on one machine: its services, its folder, and what was in it before anybody looked."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from lab import airflow, dlrn, image_server, overlay, prerequisites, registries, seed
+from lab.dlrn_env import locked
+from lab.ports import assign
+from lab.service import LabError, Service, listens
+from lab.sweep import MARK, sweep
+from rdo_promoter.clients.dlrn import DlrnClient
+from rdo_promoter.model.build import DlrnHash
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+#: Environment variable that names the folder of the environments that several labs share.
+SHARED = "RDO_LAB_ENV"
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """How a service is.
+
+    :param pid: None when it does not run.
+    :param listens: whether something answers on its port.
+    """
+
+    name: str
+    port: int
+    pid: int | None
+    listens: bool
+
+    @property
+    def up(self) -> bool:
+        """Whether it runs and answers."""
+        return self.pid is not None and self.listens
+
+
+class Lab:
+    """One lab, known by its folder.
+
+    :param root: its folder; made by `up`.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+
+    @property
+    def exists(self) -> bool:
+        """Whether `up` has made the lab."""
+        return self._seeded
+
+    def __repr__(self) -> str:
+        return f"Lab({self.root})"
+
+    @cached_property
+    def release(self) -> overlay.LabRelease:
+        """The release that the lab plays."""
+        return overlay.read()
+
+    @cached_property
+    def registries(self) -> registries.LabRegistries:
+        """The container registries."""
+        return registries.registries(self.root)
+
+    @property
+    def dlrn(self) -> dlrn.DlrnFacts:
+        """Addresses and users of the lab's DLRN."""
+        return dlrn.facts(self.root)
+
+    @property
+    def images(self) -> image_server.ImageServerFacts:
+        """Address and keys of the image server."""
+        return image_server.facts(self.root)
+
+    @property
+    def image_folder(self) -> Path:
+        """Where the release's builds and links are on the image server; the server is this machine."""
+        return Path(self.images.path(self.release.name))
+
+    @property
+    def releases(self) -> Path:
+        """The lab's release files."""
+        return overlay.releases_folder(self.root)
+
+    def dlrn_client(self, *, ci: bool = False) -> DlrnClient:
+        """Return a client of the lab's DLRN.
+
+        :param ci: log in as CI instead of as the promoter.
+        """
+        facts = self.dlrn
+        login = (facts.ci_username, facts.ci_password) if ci else (facts.username, facts.password)
+        return DlrnClient(facts.api_url, facts.repo_url, username=login[0], password=login[1], backoff=0.1)
+
+    def connections(self) -> dict[str, str]:
+        """Return the Airflow Connections of the lab's services by their id, each as JSON."""
+        facts = self.dlrn
+        found: dict[str, object] = {
+            "dlrn_centos7_master": {
+                "conn_type": "dlrn",
+                "host": facts.api_url,
+                "login": facts.username,
+                "password": facts.password,
+            },
+            "images_rdo": self.images.connection(),
+        }
+        for registry in self.registries:
+            found[f"registry_{registry.name}"] = {
+                "conn_type": "docker",
+                "host": registry.url,
+                "login": registry.username,
+                "password": registry.password,
+                "extra": {"verify": str(registry.ca)} if registry.ca else {},
+            }
+        return {name: json.dumps(connection) for name, connection in found.items()}
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """The services that `up` starts, CI not among them."""
+        made = [
+            *dlrn.services(self.root),
+            *(registry.service for registry in self.registries),
+            image_server.service(self.root),
+        ]
+        return tuple(self._marked(service) for service in made)
+
+    @property
+    def ci(self) -> Service:
+        """CI that votes."""
+
+        def command(_: int) -> Sequence[str]:
+            options = self._ci_options.read_text().split("\n") if self._ci_options.exists() else []
+            return [sys.executable, "-m", "lab", "--root", str(self.root), "ci", *options]
+
+        path = os.pathsep.join([str(PROJECT), str(PROJECT / "include")])
+        env = {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+        return self._marked(Service("ci", self.root / "run", command, env=env, cwd=self.root))
+
+    def up(self, progress: Progress = lambda _: None) -> bool:
+        """Start what does not run and seed a new lab; return False when there was nothing to do.
+
+        :param progress: called with a line about each step that takes time.
+        :raises LabError: when something is missing, or does not start.
+        """
+        with locked(self.root / "lock"):
+            if self._seeded and all(service.process() for service in self.services):
+                return False
+            self._up(progress)
+        return True
+
+    def _up(self, progress: Progress) -> None:
+        for package in prerequisites.ensure():
+            progress(f"installed {package}")
+        shared = Path(os.environ.get(SHARED) or PROJECT / ".lab-env")
+        dlrn.ensure_environment(self.root, shared / "dlrn")
+        services = self.services
+        if not self._seeded:
+            for service in services:
+                service.stop()
+        self._sweep()
+        assign(service for service in (*services, self.ci) if service.process() is None)
+        with ThreadPoolExecutor(len(services)) as pool:
+            # DLRN's stage is a process of its own that takes as long as the others' start.
+            started = [pool.submit(_start, service) for service in services if "dlrn" not in service.name]
+            builds = None if self._seeded else self._stage(progress)
+            started += [pool.submit(_start, service) for service in services if "dlrn" in service.name]
+            for future in started:
+                future.result()
+        overlay.write(self.root, repo_url=self.dlrn.repo_url, images=self.images.images)
+        if builds is not None:
+            progress("filling registries and image server")
+            with self.dlrn_client(ci=True) as client:
+                seed.Seed(self.root, self.release, self.registries, client).run(builds)
+            self._marker.write_text(f"{self.root}\n")
+
+    def _stage(self, progress: Progress) -> dict[str, DlrnHash]:
+        progress("making a week of DLRN's builds")
+        seed.wipe(self.root)
+        dlrn.stage(self.root)
+        return seed.seed_dlrn(self.root, self.release)
+
+    def start_ci(self, scenario: str = "default", speed: float = 1.0) -> bool:
+        """Start CI, or start it again when it runs with other settings; return whether it was started.
+
+        :param scenario: a name, or a file.
+        :param speed: how much faster than the scenario's times.
+        """
+        file = Path(scenario)
+        options = f"--scenario\n{file.resolve() if file.is_file() else scenario}\n--speed\n{speed:g}"
+        with locked(self.root / "lock"):
+            same = self._ci_options.exists() and self._ci_options.read_text() == options
+            if same and self.ci.process() is not None:
+                return False
+            self.ci.stop()
+            self._ci_options.parent.mkdir(parents=True, exist_ok=True)
+            self._ci_options.write_text(options)
+            return _start(self.ci)
+
+    def stop_ci(self) -> None:
+        """End CI."""
+        self.ci.stop()
+
+    def down(self, *, purge: bool = False) -> None:
+        """End every process of the lab, its Airflow's and what earlier crashes have left.
+
+        :param purge: remove the folder as well.
+        """
+        if not self.root.exists():
+            return
+        with locked(self.root / "lock"):
+            if (self.root / "airflow").exists():
+                airflow.down(self.root)
+            with ThreadPoolExecutor(8) as pool:
+                list(pool.map(Service.stop, _known(self.root)))
+            sweep(self.root)
+            if purge:
+                shutil.rmtree(self.root)
+
+    def status(self) -> list[ServiceStatus]:
+        """Return how each service is."""
+        known = [*self.services, *([self.ci] if self._ci_options.exists() else [])]
+        pids = [(service, service.process()) for service in known]
+        return [
+            ServiceStatus(service.name, service.port, process.pid if process else None, listens(service.port))
+            for service, process in pids
+        ]
+
+    def add_build(self, *, extended: bool | str = False, failed: bool = False) -> DlrnHash:
+        """Let DLRN's builder make a build; unless it failed, it becomes `consistent`."""
+        return dlrn.add_build(self.root, when=int(time.time()), extended=extended, failed=failed)
+
+    def check_up(self) -> None:
+        """Refuse to go on without the services.
+
+        :raises LabError: with the names of those that do not run.
+        """
+        if not self._seeded:
+            raise LabError(f"there is no lab in {self.root}: run `python -m lab up`")
+        absent = [service.name for service in self.services if service.process() is None]
+        if absent:
+            raise LabError(
+                f"{', '.join(absent)} of the lab in {self.root} do not run: run `python -m lab up`"
+            )
+
+    @property
+    def _marker(self) -> Path:
+        return self.root / "seeded"
+
+    @property
+    def _seeded(self) -> bool:
+        # Configurations hold absolute paths: a lab that was moved is filled again.
+        return self._marker.exists() and self._marker.read_text().strip() == str(self.root)
+
+    @property
+    def _ci_options(self) -> Path:
+        return self.root / "ci" / "options"
+
+    def _marked(self, service: Service) -> Service:
+        return dataclasses.replace(service, env={**service.env, MARK: str(self.root)})
+
+    def _sweep(self) -> None:
+        known = [process.pid for service in _known(self.root) if (process := service.process())]
+        sweep(self.root, known=known)
+
+
+def _start(service: Service) -> bool:
+    if service.process() is None and listens(service.port):
+        raise LabError(
+            f"port {service.port} of {service.name} was taken by another program meanwhile: end that, or "
+            f"remove {service.run / (service.name + '.port')} and run `up` again for another port"
+        )
+    started = service.start()
+    service.wait_ready()
+    return started
+
+
+def _known(root: Path) -> Iterable[Service]:
+    """Return a handle on each service that has a state file, whoever started it."""
+    run = root / "run"
+    return [Service(file.stem, run, lambda _: ()) for file in sorted(run.glob("*.json"))]

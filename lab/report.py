@@ -1,0 +1,91 @@
+"""What the lab tells people about itself; never a secret, only the files that hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lab.lab import Lab
+from lab.service import LabError
+from rdo_promoter.clients.dlrn import DlrnClient
+from rdo_promoter.errors import PromoterError
+from rdo_promoter.model.build import DlrnHash
+from rdo_promoter.model.verdict import Criteria, JobState, judge
+
+
+def find_build(client: DlrnClient, lab: Lab, text: str) -> DlrnHash:
+    """Return the build that a label, a full hash or the beginning of one names.
+
+    :raises LabError: when nothing has that name, or more than one build.
+    """
+    known = _builds(client, lab)
+    label = client.label_hash(text) if text in _labels(lab) else None
+    found = [label] if label else [build for build in known if build.full_hash.startswith(text)]
+    if len(found) == 1:
+        return found[0]
+    what = f"{len(found)} builds begin" if found else "no build begins"
+    names = "\n".join(f"  {build}" for build in (found or known))
+    raise LabError(f"{what} with {text!r}, nor is it a label; there are\n{names}")
+
+
+def status_lines(lab: Lab) -> tuple[list[str], bool]:
+    """Return the lines of the status, and whether everything runs.
+
+    :raises LabError: when there is no lab.
+    """
+    if not lab.exists:
+        raise LabError(f"there is no lab in {lab.root}: run `python -m lab up`")
+    states = lab.status()
+    lines = [f"lab in {lab.root}", "", f"{'service':<20} {'port':>5} {'pid':>7}  state"]
+    for state in states:
+        word = "up" if state.up else ("starting" if state.pid else "down")
+        lines.append(f"{state.name:<20} {state.port:>5} {state.pid or '-':>7}  {word}")
+    lines += ["", *_addresses(lab)]
+    if all(state.up for state in states):
+        try:
+            with lab.dlrn_client() as client:
+                lines += ["", *_labels_lines(client, lab), "", *_vote_lines(client, lab)]
+        except PromoterError as error:
+            lines += ["", f"DLRN does not tell: {error}"]
+            return lines, False
+        return lines, True
+    return lines, False
+
+
+def _addresses(lab: Lab) -> Iterator[str]:
+    facts, hub, images = lab.dlrn, lab.registries.dockerhub, lab.images
+    yield f"DLRN API      {facts.api_url}  (users {facts.username}, {facts.ci_username}; {lab.root}/dlrn/secrets.json)"
+    yield f"repositories  {facts.repo_url}"
+    yield f"registry rdo  {lab.registries.rdo.url}"
+    yield f"dockerhub     {hub.url}  (user {hub.username}; {hub.folder}/password, CA {hub.ca})"
+    yield f"images        sftp://{images.username}@{images.host}:{images.port}{lab.image_folder}  ({images.key_file})"
+    yield f"releases      {lab.releases}"
+
+
+def _labels(lab: Lab) -> tuple[str, ...]:
+    release = lab.release
+    return ("current", "consistent", release.candidate, release.promoted, f"previous-{release.promoted}")
+
+
+def _labels_lines(client: DlrnClient, lab: Lab) -> Iterator[str]:
+    for label in _labels(lab):
+        build = client.label_hash(label)
+        yield f"{label:<25} {build or '-'}"
+
+
+def _vote_lines(client: DlrnClient, lab: Lab) -> Iterator[str]:
+    row = client.current(lab.release.candidate)
+    if row is None:
+        yield f"{lab.release.candidate} has never been promoted to"
+        return
+    verdict = judge(Criteria(tuple(job.name for job in lab.release.jobs)), client.votes(row.build))
+    counts = [f"{len(verdict.in_state(state))} {state}" for state in JobState if verdict.in_state(state)]
+    yield f"votes on {lab.release.candidate}, {row.build}: {', '.join(counts)}"
+    for result in verdict.in_state(JobState.FAILED):
+        yield f"  {result}"
+
+
+def _builds(client: DlrnClient, lab: Lab) -> list[DlrnHash]:
+    """Return the builds that have, or had, a label; DLRN's API lists no others."""
+    rows = [row.build for row in client.promotions() if isinstance(row.build, DlrnHash)]
+    linked = [build for label in _labels(lab) if (build := client.label_hash(label))]
+    return list(dict.fromkeys([*linked, *rows]))
