@@ -1,0 +1,1 @@
+"""Sensors: what the grid shows of the waiting."""

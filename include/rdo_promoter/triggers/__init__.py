@@ -1,0 +1,1 @@
+"""Waiting for CI in the triggerer, without a worker."""
