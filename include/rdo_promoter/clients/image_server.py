@@ -104,9 +104,7 @@ class ImageServer:
                 return None
         match = _MD5_LINE.fullmatch(content.decode("utf-8", errors="replace"))
         if match is None:
-            raise AnswerError(
-                f"{what}: it is not one line '<md5>  <name>'; its upload failed or has not ended"
-            )
+            raise AnswerError(f"{what}: it is no line '<md5>  <name>'; its upload failed or has not ended")
         declared, named = match.groups()
         if named is not None and posixpath.basename(named) != file:
             raise AnswerError(f"{what}: it is the md5 of {named}, expected one of {file}")

@@ -53,13 +53,14 @@ class DlrnHook(BaseHook):
             connection = get_connection(self.dlrn_conn_id, (self.conn_type,))
             url = read_url(connection, _EXAMPLE)
             # A Connection knows no repository tree, and logging in asks none.
-            with self._client(self.repo_url or url) as client:
+            # Somebody waits at the button, so it is asked once.
+            with self._client(self.repo_url or url, retries=0) as client:
                 client.check_credentials()
         except PromoterError as error:
             return False, str(error)
         return True, f"DLRN API {url} accepts user {connection.login}; nothing was changed"
 
-    def _client(self, repo_url: str) -> DlrnClient:
+    def _client(self, repo_url: str, *, retries: int = 4) -> DlrnClient:
         from rdo_promoter.clients.dlrn import DlrnClient
 
         connection = get_connection(self.dlrn_conn_id, (self.conn_type,))
@@ -69,4 +70,5 @@ class DlrnHook(BaseHook):
             username=connection.login or None,
             password=connection.password or None,
             verify=read_verify(connection),
+            retries=retries,
         )
