@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.release_mistakes import CANDIDATE, CROSS, PHASE1, SHAPE, UPSTREAM, Mistake
+from tests.unit.release_mismatches import CROSS
+from tests.unit.release_mistakes import CANDIDATE, PHASE1, SHAPE, UPSTREAM, Mistake
 from tests.unit.releases import GOOD, changed, problems, write
 
 
@@ -74,7 +75,14 @@ def test_no_password_is_repeated(tmp_path: Path) -> None:
         (b"release: \xff\n", "good.yaml:1: byte 9 is not UTF-8"),
         (b"release: a\0b\n", "good.yaml: this is no YAML"),
         (b"a: 1\n---\nb: 2\n", "good.yaml:2: this is no YAML"),
-        (b"a: " + b"[" * 5000, "nested too deeply"),
+        (b"a: " + b"[" * 1_000_000, "good.yaml:1: nested too deeply"),
+        (b"release: a\n" + b"- " * 1_000_000, "good.yaml:2: "),
+        (b"- " * 1_000_000, "good.yaml:1: nested too deeply"),
+        (
+            b"k0: &a0 x\n"
+            + b"".join(b"k%d: &a%d %s*a%d%s\n" % (n, n, b"[" * 45, n - 1, b"]" * 45) for n in range(1, 30)),
+            "good.yaml: nested too deeply",
+        ),
         (b"#" * 5_000_000, "5000000 bytes are no release file"),
         (
             b"a: &a [x,x,x,x,x,x,x,x,x]\n"
@@ -82,7 +90,20 @@ def test_no_password_is_repeated(tmp_path: Path) -> None:
             "more than 50000 values; use fewer aliases",
         ),
     ],
-    ids=["empty", "comment", "list", "latin-1", "nul", "two documents", "deep", "large", "aliases"],
+    ids=[
+        "empty",
+        "comment",
+        "list",
+        "latin-1",
+        "nul",
+        "two documents",
+        "deep",
+        "torn",
+        "dashes",
+        "alias chain",
+        "large",
+        "aliases",
+    ],
 )
 def test_what_is_no_release_at_all_is_refused(tmp_path: Path, data: bytes, message: str) -> None:
     path = write(tmp_path)

@@ -25,9 +25,9 @@ from rdo_promoter.steps.fields import (
 CONSISTENT = "consistent"
 
 _SLUG = re.compile(r"[a-z0-9][a-z0-9.-]{0,39}")
-_PATH = re.compile(r"(/[A-Za-z0-9_][A-Za-z0-9_.-]*)+")
+_PATH = re.compile(r"(/\.?[A-Za-z0-9_][A-Za-z0-9_.-]*)+")
 _LIST = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*/)*[A-Za-z0-9_][A-Za-z0-9_.-]*\.ya?ml")
-_CRON_FIELD = re.compile(r"(\*|\d{1,2}(-\d{1,2})?)(/\d{1,2})?")
+_CRON_FIELD = re.compile(r"(\*|[0-9]{1,2}(-[0-9]{1,2})?)(/[0-9]{1,2})?")
 _CRON_RANGES = (("minute", 0, 59), ("hour", 0, 23), ("day", 1, 31), ("month", 1, 12), ("weekday", 0, 7))
 _PATH_KEYS = ("release", "distro", "version")
 

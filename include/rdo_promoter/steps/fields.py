@@ -15,7 +15,7 @@ from pydantic.config import JsonDict
 from rdo_promoter.errors import ConfigError
 from rdo_promoter.model.build import check_label
 
-_DURATION = re.compile(r"(\d{1,9})([smhd])")
+_DURATION = re.compile(r"([0-9]{1,9})([smhd])")
 _PARAM = re.compile(r"^:param (\w+):((?:.|\n(?!:))*)", re.MULTILINE)
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 K = TypeVar("K")
