@@ -8,7 +8,6 @@ import time
 
 from rdo_promoter.clients import dlrn_answers
 from rdo_promoter.clients.dlrn_read import DlrnReader, build_fields
-from rdo_promoter.clients.http import safe_url
 from rdo_promoter.errors import AnswerError, ConfigError, ConflictError, NotFoundError, ServiceError
 from rdo_promoter.model.build import AggregateHash, Build, DlrnHash, check_label
 from rdo_promoter.model.promotions import PromotionRow
@@ -111,7 +110,7 @@ class DlrnClient(DlrnReader):
             self.votes(build)
         if not self.has_directory(build):
             raise NotFoundError(
-                f"{build} has no repository below {safe_url(self._repo.url)}: it was purged, or repo_url is "
+                f"{build} has no repository below {self.repo_url}: it was purged, or repo_url is "
                 "another DLRN's; DLRN would make a dangling link; nothing was changed, take a newer build"
             )
 

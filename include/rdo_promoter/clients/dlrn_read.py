@@ -59,7 +59,7 @@ class DlrnReader:
         self._repo = RepoTree(repo_url, self._session, patience=patience)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({safe_url(self._api.url)})"
+        return f"{type(self).__name__}({self.api_url})"
 
     def __enter__(self) -> Self:
         return self
@@ -72,6 +72,16 @@ class DlrnReader:
     def close(self) -> None:
         """Close the connections that are kept open."""
         self._session.close()
+
+    @property
+    def api_url(self) -> str:
+        """The API's address, fit for messages."""
+        return safe_url(self._api.url)
+
+    @property
+    def repo_url(self) -> str:
+        """The repository tree's address, fit for messages."""
+        return safe_url(self._repo.url)
 
     @property
     def requests_made(self) -> int:
@@ -163,7 +173,7 @@ class DlrnReader:
         build = self._repo.label("consistent")
         if build is None:
             raise NotFoundError(
-                f"{safe_url(self._repo.url)}/consistent/commit.yaml does not exist: check repo_url in the "
+                f"{self.repo_url}/consistent/commit.yaml does not exist: check repo_url in the "
                 "release file; a new DLRN has none until every package was built once"
             )
         return build
@@ -175,6 +185,13 @@ class DlrnReader:
     def has_directory(self, build: DlrnHash) -> bool:
         """Tell whether the build's repository is there: it is gone when it was purged."""
         return self._repo.has(build)
+
+    def find(self, full_hash: str) -> DlrnHash | None:
+        """Return the build with this full hash, as people copy it; None when it has no directory (any more).
+
+        :raises ConfigError: when the text is no full hash.
+        """
+        return self._repo.find(full_hash)
 
     def now(self) -> int:
         """Return DLRN's time, in seconds since the epoch: ages compare its timestamps with this."""

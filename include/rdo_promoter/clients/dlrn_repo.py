@@ -10,8 +10,8 @@ import requests
 
 from rdo_promoter.clients import dlrn_answers
 from rdo_promoter.clients.http import attempts, reason, safe_url, send
-from rdo_promoter.errors import AnswerError, AuthError, ServiceError
-from rdo_promoter.model.build import DlrnHash
+from rdo_promoter.errors import AnswerError, AuthError, ConfigError, ServiceError
+from rdo_promoter.model.build import DlrnHash, is_full_hash
 
 
 class RepoTree:
@@ -49,6 +49,26 @@ class RepoTree:
     def has(self, build: DlrnHash) -> bool:
         """Tell whether the build's directory still holds a repository: a purge removes it."""
         return self._send("HEAD", f"{self.url}/{build.path}/delorean.repo") is not None
+
+    def find(self, full_hash: str) -> DlrnHash | None:
+        """Return the build that a directory's name stands for, or None when there is no such directory.
+
+        :raises ConfigError: when the text cannot be such a name.
+        :raises AnswerError: when the directory is another build's.
+        """
+        if not is_full_hash(full_hash) or "_" not in full_hash:
+            raise ConfigError(
+                f"{full_hash!r} is no full hash; take the last part of the build's directory, "
+                "<40 digits>_<8 digits>, as in the address of its delorean.repo"
+            )
+        url = f"{self.url}/{full_hash[:2]}/{full_hash[2:4]}/{full_hash}/commit.yaml"
+        response = self._send("GET", url)
+        if response is None:
+            return None
+        build = dlrn_answers.commit_yaml(response.text, safe_url(url))
+        if build.full_hash != full_hash:
+            raise AnswerError(f"{safe_url(url)} is of build {build}")
+        return build
 
     def _pauses(self) -> Iterator[float]:
         """Yield the seconds to wait after each look: 1/15, 2/15, 4/15 and 8/15 of the patience, and none."""

@@ -193,5 +193,7 @@ def parse_manifest(content_type: str, body: bytes, *, what: str) -> Manifest:
 
 
 def _once(descriptors: tuple[_Descriptor, ...]) -> tuple[Descriptor, ...]:
-    values = [descriptor.value() for descriptor in descriptors]
-    return tuple({value.digest: value for value in reversed(values)}.values())[::-1]
+    distinct: dict[str, Descriptor] = {}
+    for descriptor in descriptors:
+        distinct.setdefault(descriptor.digest, descriptor.value())
+    return tuple(distinct.values())

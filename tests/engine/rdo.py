@@ -1,0 +1,157 @@
+"""A test's own corner of the lab: builds, labels, namespaces, an image folder, and the engine's services."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import dlrn as lab_dlrn
+from lab import image_server
+from lab.images import push_build
+from lab.lab import Lab
+from rdo_promoter.clients.dlrn import DlrnClient
+from rdo_promoter.clients.image_server import ImageServer
+from rdo_promoter.clients.registry import Registry
+from rdo_promoter.clients.ssh import connect
+from rdo_promoter.engine import promote
+from rdo_promoter.model.build import DlrnHash
+from rdo_promoter.model.promotion import Promotion
+
+#: Among them a manifest list, an OCI index and an OCI image.
+CONTAINERS = ("mariadb", "ovn-sb-db-server", "nova-api", "cron")
+IMAGES = ("overcloud-full.tar", "ironic-python-agent.tar")
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything that a promotion may change, as plain values."""
+
+    label: str | None
+    previous: str | None
+    rows: int
+    tags: dict[str, dict[str, str | None]]
+    link: str | None
+    previous_link: str | None
+
+
+@dataclass(frozen=True)
+class Rdo:
+    """Services of one test.
+
+    :param lab: the session's lab.
+    :param namespace: a name that no other test has.
+    """
+
+    lab: Lab
+    namespace_: str
+    dlrn: DlrnClient
+
+    @property
+    def candidate_label(self) -> str:
+        return f"{self.namespace_}-ci-testing"
+
+    @property
+    def label(self) -> str:
+        return f"{self.namespace_}-current"
+
+    @property
+    def image_root(self) -> Path:
+        return Path(self.lab.images.path(self.namespace_))
+
+    def registry(self, name: str) -> Registry:
+        return getattr(self.lab.registries, name).client()  # type: ignore[no-any-return]
+
+    def namespace(self, name: str) -> str:
+        return f"{self.namespace_}{name}"
+
+    @contextmanager
+    def server(self, name: str) -> Iterator[ImageServer]:
+        facts = self.lab.images
+        with connect(
+            facts.host, facts.port, facts.username, key_file=facts.key_file, host_key=facts.host_key
+        ) as sftp:
+            yield ImageServer(sftp, root=str(self.image_root), name=name)
+
+    def build(self, *, extended: bool = False) -> DlrnHash:
+        """Let DLRN build; `consistent` may be moved by other tests at any time."""
+        return lab_dlrn.add_build(self.lab.root, when=int(time.time()), extended=extended)
+
+    def candidates(self, count: int = 2, *, label: str | None = None) -> list[DlrnHash]:
+        """Make builds that entered the candidate label an hour apart, oldest first."""
+        now = int(time.time()) - 3600 * (count + 1)
+        builds = lab_dlrn.add_builds(
+            self.lab.root, [lab_dlrn.NewBuild(now + n, extended=bool(n % 2)) for n in range(count)]
+        )
+        lab_dlrn.add_promotions(
+            self.lab.root,
+            [
+                lab_dlrn.PastPromotion(build, label or self.candidate_label, now + 3600 * n)
+                for n, build in enumerate(builds)
+            ],
+        )
+        return builds
+
+    def ci_builds(self, build: DlrnHash, *, images: bool = True) -> None:
+        """Do what CI's build jobs do: push containers, upload images."""
+        names = CONTAINERS
+        push_build(self.registry("rdo"), self.namespace("rdo"), names, build.full_hash, prefix="")
+        if images:
+            image_server.put_images(
+                self.lab.root, self.namespace_, build.full_hash, dict.fromkeys(IMAGES, 20_000)
+            )
+
+    def promotion(self, build: DlrnHash) -> Promotion:
+        return Promotion(
+            build=build,
+            label=self.label,
+            candidate_label=self.candidate_label,
+            source="rdo",
+            containers=CONTAINERS,
+            tag_in=("rdo",),
+            push_to=("dockerhub",),
+            images=IMAGES,
+            link_on=("images",),
+        )
+
+    def promote(self, build: DlrnHash, *, steps: int = 99) -> None:
+        """Take the first steps of a promotion, all by default."""
+        wanted = self.promotion(build)
+        found = promote.preflight(wanted, self)
+        for step in (
+            lambda: promote.copy_to(wanted, self, "dockerhub", found.was),
+            lambda: promote.check_copies(wanted, self),
+            lambda: promote.tag_in(wanted, self, "dockerhub", found.was),
+            lambda: promote.tag_in(wanted, self, "rdo", found.was),
+            lambda: promote.link_on(wanted, self, "images", found.was),
+            lambda: promote.commit(wanted, self, found.was),
+            lambda: promote.verify(wanted, self),
+        )[:steps]:
+            step()
+
+    def tags(self, tag: str) -> dict[str, dict[str, str | None]]:
+        """Return what a tag names on both registries, by container."""
+        found: dict[str, dict[str, str | None]] = {}
+        for name in ("rdo", "dockerhub"):
+            registry = self.registry(name)
+            heads = {c: registry.head(f"{self.namespace(name)}/{c}", tag) for c in CONTAINERS}
+            found[name] = {c: head.digest if head else None for c, head in heads.items()}
+        return found
+
+    def state(self) -> State:
+        """Read everything anew."""
+        label, previous = self.dlrn.current(self.label), self.dlrn.current(f"previous-{self.label}")
+        return State(
+            label=label.build.full_hash if label else None,
+            previous=previous.build.full_hash if previous else None,
+            rows=len(self.dlrn.promotions(self.label)) + len(self.dlrn.promotions(f"previous-{self.label}")),
+            tags=self.tags(self.label),
+            link=self._link(self.label),
+            previous_link=self._link(f"previous-{self.label}"),
+        )
+
+    def _link(self, name: str) -> str | None:
+        link = self.image_root / name
+        return link.readlink().as_posix() if link.is_symlink() else None

@@ -1,0 +1,158 @@
+"""The way into CI on a real DLRN and real registries."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import pytest
+
+from rdo_promoter.engine import promote
+from rdo_promoter.engine.candidate import CandidateRules, admit, newest_build, tag_candidate
+from rdo_promoter.errors import PreflightError
+from rdo_promoter.model.build import DlrnHash
+from rdo_promoter.model.promotion import Promotion
+from rdo_promoter.model.verdict import Criteria
+from tests.engine.rdo import CONTAINERS, Rdo
+
+pytestmark = pytest.mark.lab
+
+DAY = 86_400
+
+
+def rules(rdo: Rdo, **changes: int) -> CandidateRules:
+    criteria = Criteria((f"{rdo.namespace_}-build", f"{rdo.namespace_}-test"))
+    return CandidateRules(rdo.candidate_label, criteria, **{"within": DAY, **changes})
+
+
+def vote(rdo: Rdo, build: DlrnHash, success: bool = True) -> None:
+    for job in rules(rdo).criteria.jobs:
+        rdo.dlrn.report_vote(build, job, success, "https://logs.example.org/1")
+
+
+def candidate_promotion(rdo: Rdo, build: DlrnHash) -> Promotion:
+    return Promotion(build, rdo.candidate_label, rdo.candidate_label, "rdo", CONTAINERS)
+
+
+def test_an_idle_ci_takes_a_build(rdo: Rdo) -> None:
+    build = rdo.build(extended=True)
+    admission = admit(build, rules(rdo), rdo.dlrn)
+    assert admission.moved
+    assert admission.entry == rdo.dlrn.current(rdo.candidate_label)
+    assert rdo.dlrn.label_hash(rdo.candidate_label) == build
+
+
+def test_a_dry_run_decides_and_changes_nothing(rdo: Rdo) -> None:
+    assert admit(rdo.build(), rules(rdo), rdo.dlrn, dry_run=True).moved
+    assert rdo.dlrn.current(rdo.candidate_label) is None
+
+
+def test_a_busy_ci_refuses_and_says_with_what(rdo: Rdo) -> None:
+    first, second = rdo.build(), rdo.build()
+    admit(first, rules(rdo), rdo.dlrn)
+    assert admit(second, rules(rdo), rdo.dlrn).refused == f"CI busy with {first.full_hash}"
+    assert admit(second, rules(rdo, max_in_ci=2), rdo.dlrn).moved
+
+
+@pytest.mark.parametrize("success", [True, False])
+def test_ci_has_room_again_when_every_job_has_voted(rdo: Rdo, success: bool) -> None:
+    first, second = rdo.build(), rdo.build()
+    admit(first, rules(rdo), rdo.dlrn)
+    vote(rdo, first, success)
+    assert admit(second, rules(rdo), rdo.dlrn).moved
+
+
+def test_ci_has_room_again_when_the_deadline_has_passed(rdo: Rdo) -> None:
+    rdo.candidates(1)  # two hours ago
+    assert admit(rdo.build(), rules(rdo, within=3600), rdo.dlrn).moved
+    refused = admit(rdo.build(), rules(rdo), rdo.dlrn).refused
+    assert refused is not None
+    assert refused.startswith("CI busy with ")
+
+
+def test_the_holder_keeps_the_label_and_its_entry(rdo: Rdo) -> None:
+    build = rdo.build()
+    first = admit(build, rules(rdo), rdo.dlrn)
+    assert admit(build, rules(rdo), rdo.dlrn) == dataclasses.replace(first, moved=False)
+    assert len(rdo.dlrn.promotions(rdo.candidate_label)) == 1
+
+
+def test_a_build_of_the_past_keeps_its_entry_unless_it_is_to_be_tested_again(rdo: Rdo) -> None:
+    old, new = rdo.candidates()
+    admission = admit(old, rules(rdo), rdo.dlrn)
+    assert (admission.moved, admission.entry) == (False, rdo.dlrn.entries(rdo.candidate_label, old)[0])
+    vote(rdo, new)
+    again = admit(old, rules(rdo), rdo.dlrn, again=True)
+    assert again.moved
+    assert rdo.dlrn.label_hash(rdo.candidate_label) == old
+
+
+def test_being_tested_again_makes_a_build_no_younger(rdo: Rdo) -> None:
+    old, new = rdo.candidates()
+    vote(rdo, new)
+    rdo.ci_builds(new)
+    rdo.promote(new)
+    admit(old, rules(rdo), rdo.dlrn, again=True)
+    with pytest.raises(promote.SupersededError):
+        promote.check_order(rdo.promotion(old), rdo)
+
+
+def test_the_newest_build_is_that_of_the_source_label(rdo: Rdo) -> None:
+    old, new = rdo.candidates(label=f"{rdo.namespace_}-source")
+    found = newest_build(rdo.dlrn, f"{rdo.namespace_}-source", rdo.candidate_label)
+    assert (found.build, found.nothing_new) == (new, None)
+    admit(new, rules(rdo), rdo.dlrn)
+    again = newest_build(rdo.dlrn, f"{rdo.namespace_}-source", rdo.candidate_label)
+    assert again.nothing_new is not None
+    assert again.nothing_new.startswith(f"nothing new: {rdo.namespace_}-source is {new.full_hash}, in ")
+    assert old != new
+
+
+def test_a_tick_with_nothing_new_asks_dlrn_at_most_three_times(rdo: Rdo) -> None:
+    (build,) = rdo.candidates(1, label=f"{rdo.namespace_}-source")
+    admit(build, rules(rdo), rdo.dlrn)
+    before = rdo.dlrn.requests_made
+    assert newest_build(rdo.dlrn, f"{rdo.namespace_}-source", rdo.candidate_label).nothing_new
+    assert rdo.dlrn.requests_made - before <= 3
+
+
+def test_a_source_that_nothing_holds_is_named(rdo: Rdo) -> None:
+    with pytest.raises(PreflightError, match=f"nothing holds {rdo.namespace_}-nowhere yet"):
+        newest_build(rdo.dlrn, f"{rdo.namespace_}-nowhere", rdo.candidate_label)
+
+
+@pytest.mark.parametrize(("registry", "push"), [("rdo", False), ("dockerhub", True)])
+def test_the_candidates_containers_are_tagged(rdo: Rdo, registry: str, push: bool) -> None:
+    build = rdo.build()
+    admit(build, rules(rdo), rdo.dlrn)
+    rdo.ci_builds(build, images=False)
+    done = tag_candidate(candidate_promotion(rdo, build), rdo, registry, push=push)
+    assert (done.copied, done.tagged) == (len(CONTAINERS) if push else 0, len(CONTAINERS))
+    assert rdo.tags(rdo.candidate_label)[registry] == rdo.tags(build.full_hash)["rdo"]
+    assert tag_candidate(candidate_promotion(rdo, build), rdo, registry, push=push).tagged == 0
+
+
+def test_no_container_is_tagged_when_one_is_missing(rdo: Rdo) -> None:
+    build = rdo.build()
+    admit(build, rules(rdo), rdo.dlrn)
+    rdo.ci_builds(build, images=False)
+    wanted = dataclasses.replace(candidate_promotion(rdo, build), containers=(*CONTAINERS, "never-built"))
+    with pytest.raises(PreflightError, match="never-built"):
+        tag_candidate(wanted, rdo, "rdo", push=False)
+    assert rdo.tags(rdo.candidate_label)["rdo"] == dict.fromkeys(CONTAINERS)
+
+
+def test_tags_stay_when_ci_has_gone_on_to_another_build(rdo: Rdo) -> None:
+    first, second = rdo.build(), rdo.build()
+    rdo.ci_builds(first, images=False)
+    admit(first, rules(rdo), rdo.dlrn)
+    admit(second, rules(rdo, max_in_ci=2), rdo.dlrn)
+    done = tag_candidate(candidate_promotion(rdo, first), rdo, "dockerhub", push=True)
+    assert done.note == f"tags not moved: {rdo.candidate_label} names {second.full_hash} now"
+    assert (done.copied, done.tagged) == (len(CONTAINERS), 0)
+    assert rdo.tags(rdo.candidate_label)["dockerhub"] == dict.fromkeys(CONTAINERS)
+
+
+def test_dlrns_clock_is_near_this_machines(rdo: Rdo) -> None:
+    """The lab runs here; ages elsewhere compare DLRN's times with DLRN's clock, not with ours."""
+    assert abs(rdo.dlrn.now() - time.time()) < 60

@@ -1,0 +1,201 @@
+"""A promotion on real services: complete, refused as a whole, or cut and completed."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from lab import dlrn as lab_dlrn
+from lab.images import kind_of, push_build
+from rdo_promoter.clients.registry.manifest import DOCKER_LIST, OCI_INDEX
+from rdo_promoter.engine import promote
+from rdo_promoter.errors import ConflictError, PreflightError, SupersededError
+from tests.engine.rdo import CONTAINERS, Rdo
+
+pytestmark = pytest.mark.lab
+
+STEPS = 7
+
+
+def test_a_promotion_moves_everything_and_keeps_what_was(rdo: Rdo) -> None:
+    old, new = rdo.candidates()
+    for build in (old, new):
+        rdo.ci_builds(build)
+        rdo.promote(build)
+    state = rdo.state()
+    assert (state.label, state.previous) == (new.full_hash, old.full_hash)
+    assert (state.link, state.previous_link) == (new.full_hash, old.full_hash)
+    assert rdo.dlrn.label_hash(rdo.label) == new
+    assert state.tags == rdo.tags(new.full_hash)
+    for container in CONTAINERS:
+        raw = [
+            registry.inspect_raw(f"{rdo.namespace(registry.name)}/{container}", rdo.label)
+            for registry in rdo.lab.registries
+        ]
+        assert raw[0] == raw[1]
+        digest = f"sha256:{hashlib.sha256(raw[0]).hexdigest()}"
+        assert {state.tags[name][container] for name in state.tags} == {digest}
+
+
+def test_the_containers_of_these_tests_include_indexes() -> None:
+    assert {OCI_INDEX, DOCKER_LIST} < {kind_of(name) for name in CONTAINERS}
+
+
+def test_the_first_promotion_has_no_previous(rdo: Rdo) -> None:
+    (build,) = rdo.candidates(1)
+    rdo.ci_builds(build)
+    rdo.promote(build)
+    state = rdo.state()
+    assert (state.label, state.previous, state.previous_link) == (build.full_hash, None, None)
+
+
+def test_done_twice_it_changes_nothing(rdo: Rdo) -> None:
+    old, new = rdo.candidates()
+    for build in (old, new):
+        rdo.ci_builds(build)
+        rdo.promote(build)
+    before = rdo.state()
+    assert promote.preflight(rdo.promotion(new), rdo).plan.changes == ()
+    rdo.promote(new)
+    assert rdo.state() == before
+
+
+@pytest.mark.parametrize("steps", range(STEPS + 1))
+def test_cut_after_any_step_and_started_again_it_ends_in_the_same_state(rdo: Rdo, steps: int) -> None:
+    old, new = rdo.candidates()
+    for build in (old, new):
+        rdo.ci_builds(build)
+    rdo.promote(old)
+    rdo.promote(new, steps=steps)
+    if steps < STEPS - 1:
+        assert rdo.state().label == old.full_hash
+    rdo.promote(new)
+    state = rdo.state()
+    assert (state.label, state.previous, state.rows) == (new.full_hash, old.full_hash, 3)
+    assert (state.link, state.previous_link) == (new.full_hash, old.full_hash)
+    assert state.tags == rdo.tags(new.full_hash)
+
+
+def test_a_missing_container_refuses_everything(rdo: Rdo) -> None:
+    old, new = rdo.candidates()
+    rdo.ci_builds(old)
+    rdo.promote(old)
+    before = rdo.state()
+    rdo.ci_builds(new)
+    incomplete = rdo.promotion(new)
+    incomplete = promote.Promotion(**{**vars(incomplete), "containers": (*CONTAINERS, "never-built")})
+    with pytest.raises(PreflightError) as refused:
+        promote.preflight(incomplete, rdo)
+    assert refused.value.problems == (
+        f"registry rdo: never-built:{new.full_hash} does not exist; let the containers build job push it",
+    )
+    assert rdo.state() == before
+
+
+def test_every_problem_is_named_at_once(rdo: Rdo) -> None:
+    (build,) = rdo.candidates(1)
+    rdo.ci_builds(build)
+    folder = rdo.image_root / build.full_hash
+    (folder / "overcloud-full.tar").write_bytes(b"cut off")
+    (folder / "ironic-python-agent.tar.md5").unlink()
+    with pytest.raises(PreflightError) as refused:
+        promote.preflight(rdo.promotion(build), rdo)
+    first, second = refused.value.problems
+    assert f"image server images: {build.full_hash}/overcloud-full.tar has md5 " in first
+    assert f"{build.full_hash}/ironic-python-agent.tar has no .md5 file" in second
+    assert rdo.state().label is None
+
+
+def test_a_purged_build_is_refused(rdo: Rdo) -> None:
+    (build,) = rdo.candidates(1)
+    rdo.ci_builds(build)
+    lab_dlrn.purge(rdo.lab.root, build, flagged=False)
+    with pytest.raises(PreflightError, match="was purged or never built"):
+        promote.preflight(rdo.promotion(build), rdo)
+
+
+def test_a_build_that_never_was_a_candidate_is_refused_while_another_holds_the_label(rdo: Rdo) -> None:
+    (old,) = rdo.candidates(1)
+    rdo.ci_builds(old)
+    rdo.promote(old)
+    stranger = rdo.build()
+    rdo.ci_builds(stranger)
+    with pytest.raises(PreflightError, match=f"never held {rdo.candidate_label}"):
+        promote.preflight(rdo.promotion(stranger), rdo)
+
+
+def test_an_older_build_is_superseded(rdo: Rdo) -> None:
+    old, new = rdo.candidates()
+    for build in (old, new):
+        rdo.ci_builds(build)
+    rdo.promote(new)
+    before = rdo.state()
+    with pytest.raises(SupersededError, match=f"superseded by {new.full_hash}") as ended:
+        rdo.promote(old)
+    assert ended.value.by == new.full_hash
+    assert rdo.state() == before
+
+
+def test_an_older_build_is_superseded_also_when_the_newer_one_wins_in_the_middle(rdo: Rdo) -> None:
+    old, new = rdo.candidates()
+    for build in (old, new):
+        rdo.ci_builds(build)
+    wanted = rdo.promotion(old)
+    found = promote.preflight(wanted, rdo)
+    promote.copy_to(wanted, rdo, "dockerhub", found.was)
+    rdo.promote(new)
+    before = rdo.state()
+    for change in (
+        lambda: promote.copy_to(wanted, rdo, "dockerhub", found.was),
+        lambda: promote.tag_in(wanted, rdo, "rdo", found.was),
+        lambda: promote.link_on(wanted, rdo, "images", found.was),
+    ):
+        with pytest.raises(SupersededError):
+            change()
+    with pytest.raises(PreflightError, match="not done"):
+        promote.commit(wanted, rdo, found.was)
+    assert rdo.state() == before
+
+
+def test_a_label_moved_by_somebody_else_in_the_middle_is_a_conflict(rdo: Rdo) -> None:
+    older, old, new = rdo.candidates(3)
+    for build in (old, new):
+        rdo.ci_builds(build)
+    rdo.promote(old)
+    wanted = rdo.promotion(new)
+    found = promote.preflight(wanted, rdo)
+    rdo.dlrn.promote(older, rdo.label)
+    before = rdo.state()
+    with pytest.raises(ConflictError, match=f"named {old.full_hash} when this was planned") as conflict:
+        promote.tag_in(wanted, rdo, "rdo", found.was)
+    assert older.full_hash in str(conflict.value)
+    assert rdo.state() == before
+
+
+def test_dlrn_does_not_move_while_a_tag_is_left(rdo: Rdo) -> None:
+    (build,) = rdo.candidates(1)
+    rdo.ci_builds(build)
+    rdo.promote(build, steps=3)
+    with pytest.raises(PreflightError, match="not done: rdo: tag mariadb"):
+        promote.commit(rdo.promotion(build), rdo, None)
+    assert rdo.state().label is None
+
+
+def test_no_tag_moves_before_the_copies_are_there(rdo: Rdo) -> None:
+    (build,) = rdo.candidates(1)
+    rdo.ci_builds(build)
+    with pytest.raises(PreflightError, match="not done: dockerhub: copy mariadb"):
+        promote.tag_in(rdo.promotion(build), rdo, "dockerhub", None)
+    assert rdo.tags(rdo.label)["dockerhub"] == dict.fromkeys(CONTAINERS)
+
+
+def test_containers_built_again_under_the_same_hash_are_copied_again(rdo: Rdo) -> None:
+    (build,) = rdo.candidates(1)
+    rdo.ci_builds(build)
+    rdo.promote(build, steps=1)
+    registry = rdo.registry("rdo")
+    other = push_build(registry, rdo.namespace("rdo"), ["nova-api"], f"again-{build.short}", prefix="")
+    registry.tag(f"{rdo.namespace('rdo')}/nova-api", other["nova-api"], build.full_hash)
+    rdo.promote(build)
+    assert rdo.state().tags["dockerhub"]["nova-api"] == other["nova-api"]
