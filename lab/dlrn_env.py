@@ -29,22 +29,23 @@ def locked(file: Path) -> Iterator[None]:
         yield
 
 
-def ensure_environment(root: Path, shared: Path | None = None) -> Path:
+def ensure_environment(root: Path, shared: Path | None = None, requirements: Path = LOCK) -> Path:
     """Make DLRN's environment unless it is there, and remember it for the lab; return its Python.
 
     It stands in ``shared``, else in the folder that ``$LAB_ENV`` names, else in the lab itself, in a
     folder of its own for each state of the pinned requirements: one that is in use never changes.
 
     :param root: the lab's folder.
+    :param requirements: pinned packages, with hashes.
     :raises LabError: when it cannot be made.
     """
     variable = os.environ.get(SHARED)
     folder = shared or (Path(variable) / "dlrn" if variable else root / "dlrn" / "venv")
-    venv = folder.resolve() / hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]
+    venv = folder.resolve() / hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
     complete = venv / "complete"
     with locked(folder / "lock"):
         if not complete.exists():
-            _make(venv)
+            _make(venv, requirements)
             complete.touch()
     note = _note(root)
     note.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +68,7 @@ def _note(root: Path) -> Path:
     return root / "dlrn" / "environment"
 
 
-def _make(venv: Path) -> None:
+def _make(venv: Path, requirements: Path) -> None:
     # The half of an environment that an interrupted call left is of no use.
     shutil.rmtree(venv, ignore_errors=True)
     python = sys.executable if sys.version_info[:2] == (3, 11) else "3.11"
@@ -75,7 +76,7 @@ def _make(venv: Path) -> None:
     _run(uv, "venv", "--quiet", "--python", python, str(venv))
     _run(
         *(uv, "pip", "install", "--quiet", "--python", str(venv / "bin" / "python")),
-        *("--require-hashes", "--requirement", str(LOCK)),
+        *("--require-hashes", "--requirement", str(requirements)),
     )
 
 

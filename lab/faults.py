@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import http.client
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -59,21 +61,30 @@ class FaultProxy:
     """Stands before one HTTP service; used as a context manager.
 
     :param target: address of the service.
+    :param tls: certificate and key, to speak HTTPS; the service itself speaks HTTP.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, *, tls: tuple[Path, Path] | None = None) -> None:
         parts = urlsplit(target)
         self._host, self._port = parts.hostname or HOST, parts.port or 80
         self._lock = threading.Lock()
         self._faults: list[list[Fault]] = []
         self._seen: list[Seen] = []
         self._server = ThreadingHTTPServer((HOST, 0), self._handler())
+        self._scheme = "http"
+        if tls is not None:
+            self._scheme = "https"
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*tls)
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     @property
     def url(self) -> str:
         """The address to use in place of the service's."""
-        return f"http://{HOST}:{self._server.server_address[1]}"
+        return f"{self._scheme}://{HOST}:{self._server.server_address[1]}"
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -1,0 +1,168 @@
+"""Questions to a real DLRN: promotions, history, the repository tree."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from lab import dlrn
+from lab.faults import Fault, FaultProxy
+from rdo_promoter.clients.dlrn import DlrnClient
+from rdo_promoter.errors import AnswerError, ConfigError, NotFoundError
+from rdo_promoter.model.build import AggregateHash, DlrnHash
+from tests.clients.dlrn_lab import LabDlrn
+
+pytest_plugins = ["tests.clients.dlrn_fixtures"]
+pytestmark = pytest.mark.lab
+
+
+def test_label_that_nobody_promoted_to(client: DlrnClient, lab_dlrn: LabDlrn, label: str) -> None:
+    assert client.current(label) is None
+    assert client.promotions(label) == []
+    assert client.entries(label, lab_dlrn.build()) == []
+    assert client.label_hash(label) is None
+
+
+def test_newest_row_first_and_filters(client: DlrnClient, lab_dlrn: LabDlrn, label: str) -> None:
+    one, two = lab_dlrn.build(), lab_dlrn.build(extended=True)
+    now = int(time.time())
+    dlrn.add_promotions(
+        lab_dlrn.root,
+        # DLRN's order is that of the rows, not of their times.
+        [
+            dlrn.PastPromotion(one, label, now),
+            dlrn.PastPromotion(two, label, now - 500),
+            dlrn.PastPromotion(two, f"{label}-other", now),
+        ],
+    )
+    rows = client.promotions(label)
+    assert [(row.build, row.timestamp) for row in rows] == [(two, now - 500), (one, now)]
+    assert client.current(label) == rows[0]
+    assert client.promotions(label, limit=1, offset=1) == rows[1:]
+    assert client.entries(label, one) == rows[1:]
+    assert [row.label for row in client.promotions(build=two)] == [f"{label}-other", label]
+
+
+@pytest.mark.parametrize(("limit", "offset"), [(0, 0), (101, 0), (1, -1)])
+def test_pages_that_dlrn_would_cut_silently_are_refused(client: DlrnClient, limit: int, offset: int) -> None:
+    with pytest.raises(ConfigError, match="limit"):
+        client.promotions(limit=limit, offset=offset)
+
+
+def test_entries_of_an_unknown_build(client: DlrnClient, label: str) -> None:
+    with pytest.raises(NotFoundError, match="no successful build"):
+        client.entries(label, DlrnHash("0" * 40, "1" * 40))
+    assert client.entries(label, AggregateHash("0" * 32)) == []
+
+
+def test_entries_never_name_another_build(client: DlrnClient, lab_dlrn: LabDlrn, label: str) -> None:
+    plain = lab_dlrn.add(name=label)
+    extended = lab_dlrn.add(name=label, extended="20180115")
+    client.promote(extended, label)
+    assert len(client.entries(label, extended)) == 1
+    with pytest.raises(AnswerError, match="asked for build"):
+        client.entries(label, plain)
+
+
+def test_history_while_rows_are_added(client: DlrnClient, lab_dlrn: LabDlrn, label: str) -> None:
+    builds = [lab_dlrn.build(), lab_dlrn.build(extended=True)]
+    past = [dlrn.PastPromotion(builds[number % 2], label, 1_700_000_000 + number) for number in range(230)]
+    dlrn.add_promotions(lab_dlrn.root, past)
+    scan = client.history(label)
+    rows = [next(scan) for _ in range(100)]
+    with lab_dlrn.client() as other:
+        for build in [*builds, builds[0]]:
+            other.promote(build, label)
+    rows += scan
+    assert [row.timestamp for row in rows] == [step.when for step in reversed(past)], "each once, none lost"
+    again = list(client.history(label))
+    assert again[-230:] == rows
+    assert again[0] == client.current(label)
+
+
+def test_consistent_and_its_vote(client: DlrnClient, lab_dlrn: LabDlrn) -> None:
+    for extended in (False, True, "20180115"):
+        build = lab_dlrn.add(extended=extended)
+        assert client.consistent() == build
+        [vote] = client.votes(build)
+        assert (vote.job, vote.success, vote.in_progress, vote.user) == ("consistent", True, False, "")
+
+
+def test_tree_without_consistent(lab_dlrn: LabDlrn, label: str) -> None:
+    with (
+        lab_dlrn.client(repo_url=f"{lab_dlrn.facts.repo_url}/nowhere") as client,
+        pytest.raises(NotFoundError, match="repo_url"),
+    ):
+        client.consistent()
+
+
+def test_find_by_full_hash(client: DlrnClient, lab_dlrn: LabDlrn) -> None:
+    for build in (lab_dlrn.build(), lab_dlrn.build(extended=True)):
+        assert client.find(build.full_hash) == build
+    assert client.find(DlrnHash("0" * 40, "1" * 40).full_hash) is None
+    for text in (
+        "current-tripleo",
+        "../consistent",
+        "a" * 40,
+        "b" * 32,
+        f"{'a' * 40}_{'b' * 8}/../../current",
+    ):
+        with pytest.raises(ConfigError, match="no full hash"):
+            client.find(text)
+
+
+def test_label_that_answers_404_for_a_moment(
+    lab_dlrn: LabDlrn, shaky: DlrnClient, repo_proxy: FaultProxy, label: str
+) -> None:
+    build = lab_dlrn.build()
+    shaky.promote(build, label)
+    repo_proxy.add(Fault(f"/{label}/commit.yaml", answer=404, times=3))
+    assert shaky.label_hash(label) == build
+
+
+def test_label_is_never_missing_while_it_is_moved(lab_dlrn: LabDlrn, client: DlrnClient, label: str) -> None:
+    one, two = lab_dlrn.build(), lab_dlrn.build()
+    client.promote(one, label)
+
+    def move() -> None:
+        with lab_dlrn.client() as other:
+            for build in [two, one] * 8:
+                other.promote(build, label)
+
+    seen = set()
+    with ThreadPoolExecutor() as pool:
+        moving = pool.submit(move)
+        while not moving.done():
+            seen.add(client.label_hash(label))
+        moving.result()
+    assert seen <= {one, two}
+    assert client.label_hash(label) == one
+
+
+def test_label_that_names_something_else(lab_dlrn: LabDlrn, client: DlrnClient, label: str) -> None:
+    folder = dlrn.tree_folder(lab_dlrn.root) / label
+    folder.mkdir()
+    (folder / "commit.yaml").write_text("<html>maintenance</html>")
+    with pytest.raises(AnswerError, match=r"commit\.yaml"):
+        client.label_hash(label)
+
+
+def test_now_is_the_servers_time(lab_dlrn: LabDlrn) -> None:
+    with lab_dlrn.client() as client:
+        assert abs(client.now() - time.time()) <= 2
+        asked = client.requests_made
+        assert abs(client.now() - time.time()) <= 2
+        assert client.requests_made == asked == 1, "the last answer's Date is enough"
+
+
+def test_requests_made_counts_every_request(
+    lab_dlrn: LabDlrn, shaky: DlrnClient, api_proxy: FaultProxy, repo_proxy: FaultProxy, label: str
+) -> None:
+    api_proxy.add(Fault("/api/promotions", answer=503))
+    shaky.consistent()
+    shaky.current(label)
+    shaky.label_hash(label)
+    shaky.check_credentials()
+    assert shaky.requests_made == len(api_proxy.seen()) + len(repo_proxy.seen()) >= 9
