@@ -1,0 +1,365 @@
+"""The hooks: Connections as Airflow reads them give clients that work, or messages that say what to write."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk import Connection
+
+from lab import image_server as lab_images
+from lab.image_server import ImageServerFacts
+from lab.registries import LabRegistries
+from lab.service import HOST, free_port
+from rdo_promoter.errors import AuthError, ConfigError, ServiceError
+from rdo_promoter.hooks.connection import read_url
+from rdo_promoter.hooks.dlrn import DlrnHook
+from rdo_promoter.hooks.image_server import ImageServerHook
+from rdo_promoter.hooks.registry import RegistryHook
+from tests.clients.dlrn_lab import LabDlrn
+from tests.clients.registry_fixtures import running_registries
+from tests.clients.sshd_fixtures import IMAGE, LABEL, OLD, running_sshd
+
+pytest_plugins = ["tests.clients.dlrn_fixtures"]
+pytestmark = pytest.mark.lab
+
+#: Stores a Connection in the environment, as people do, and returns its id.
+Define = Callable[..., str]
+
+
+@pytest.fixture
+def define(monkeypatch: pytest.MonkeyPatch) -> Define:
+    def define(conn_id: str, /, **fields: Any) -> str:
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(fields))
+        return conn_id
+
+    return define
+
+
+# --- DLRN ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def dlrn(lab_dlrn: LabDlrn, define: Define) -> Callable[..., DlrnHook]:
+    def dlrn(**changes: Any) -> DlrnHook:
+        facts = lab_dlrn.facts
+        right = {
+            "conn_type": "dlrn",
+            "host": facts.api_url,
+            "login": facts.username,
+            "password": facts.password,
+        }
+        return DlrnHook(define("dlrn_test", **{**right, **changes}), facts.repo_url)
+
+    return dlrn
+
+
+def test_dlrn_client(dlrn: Callable[..., DlrnHook], lab_dlrn: LabDlrn) -> None:
+    build = lab_dlrn.build()
+    with dlrn().get_conn() as client:
+        client.check_credentials()
+        assert [vote.job for vote in client.votes(build)] == ["consistent"]
+        assert client.has_directory(build)
+
+
+def test_dlrn_client_without_a_repository(dlrn: Callable[..., DlrnHook]) -> None:
+    with pytest.raises(ConfigError, match=r"DlrnHook\('dlrn_test'\) has no repo_url"):
+        DlrnHook(dlrn().dlrn_conn_id).get_conn()
+
+
+def test_dlrn_test_button(dlrn: Callable[..., DlrnHook], lab_dlrn: LabDlrn) -> None:
+    hook = dlrn()
+    message = f"DLRN API {lab_dlrn.facts.api_url} accepts user {lab_dlrn.facts.username}; nothing was changed"
+    assert hook.test_connection() == (True, message)
+    # The UI finds the hook by the Connection's type, and gives it nothing but the id.
+    assert Connection.get(hook.dlrn_conn_id).test_connection() == (True, message)
+
+
+def test_dlrn_test_button_with_a_wrong_password(dlrn: Callable[..., DlrnHook]) -> None:
+    works, message = dlrn(password="open-sesame").test_connection()
+    assert not works
+    assert "401" in message
+    assert "open-sesame" not in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"host": f"http://{HOST}:1"}, "gave no answer"),
+        (
+            {"host": ""},
+            "host of Connection 'dlrn_test' is empty: write the whole address there, for example http",
+        ),
+        ({"login": None, "password": None}, "set them in DLRN's Connection"),
+        ({"conn_type": "http"}, "Connection 'dlrn_test' has type http; it has to be dlrn"),
+    ],
+)
+def test_dlrn_test_button_says_what_is_wrong(
+    dlrn: Callable[..., DlrnHook], changes: dict[str, Any], expected: str
+) -> None:
+    works, message = dlrn(**changes).test_connection()
+    assert not works
+    assert expected in message
+
+
+def test_missing_connection() -> None:
+    works, message = DlrnHook("dlrn_nowhere").test_connection()
+    assert not works
+    assert "Connection 'dlrn_nowhere' does not exist" in message
+    assert "AIRFLOW_CONN_DLRN_NOWHERE" in message
+
+
+# --- registries ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def registries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabRegistries]:
+    with running_registries(tmp_path_factory.mktemp("registries")) as found:
+        yield found
+
+
+@pytest.mark.parametrize("host", ["https://{host}", "https://{host}/", "{host}"])
+@pytest.mark.parametrize("key", ["ca", "verify"])
+def test_registry_with_login_and_an_own_ca(
+    registries: LabRegistries, define: Define, host: str, key: str
+) -> None:
+    hub = registries.dockerhub
+    conn_id = define(
+        "registry_test",
+        conn_type="docker",
+        host=host.format(host=hub.host),
+        login=hub.username,
+        password=hub.password,
+        extra={key: str(hub.ca), "reauth": False},
+    )
+    with RegistryHook(conn_id, "dockerhub").get_conn() as registry:
+        registry.ping()
+        assert registry.name == "dockerhub"
+
+
+def test_registry_with_its_port_in_the_field_for_it(registries: LabRegistries, define: Define) -> None:
+    port = registries.rdo.service.port
+    conn_id = define("registry_test", conn_type="docker", host=f"http://{HOST}", port=port)
+    with RegistryHook(conn_id).get_conn() as registry:
+        registry.ping()
+        assert (registry.url, registry.name) == (registries.rdo.url, "registry_test")
+
+
+def test_registry_certificate_is_verified(registries: LabRegistries, define: Define) -> None:
+    hub = registries.dockerhub
+    conn_id = define("registry_test", conn_type="docker", host=hub.url, login="x", password="y")
+    with (
+        RegistryHook(conn_id).get_conn() as registry,
+        pytest.raises((AuthError, ConfigError, ServiceError)) as e,
+    ):
+        registry.ping()
+    assert "certificate" in str(e.value).lower()
+
+
+def test_registry_refuses_a_wrong_password(registries: LabRegistries, define: Define) -> None:
+    hub = registries.dockerhub
+    fields = {"conn_type": "docker", "host": hub.url, "login": hub.username, "extra": {"ca": str(hub.ca)}}
+    conn_id = define("registry_test", password="open-sesame", **fields)
+    with RegistryHook(conn_id).get_conn() as registry, pytest.raises(AuthError) as caught:
+        registry.ping()
+    assert "open-sesame" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    [
+        ({"verify": False}, "'verify' false, but certificates are always verified: write the path"),
+        ({"verify": "False"}, "'verify' false, but certificates are always verified"),
+        (
+            {"ca": "/nowhere/ca.pem"},
+            "names the CA file /nowhere/ca.pem, which does not exist on this machine",
+        ),
+        ({"ca": "/a", "verify": "/b"}, "names two CA files, in 'ca' and in 'verify': keep 'ca'"),
+        (
+            {"ca": ["open-sesame"]},
+            "cannot be used: 'ca': Input should be a valid string; known keys: ca, verify",
+        ),
+        ("open-sesame", "is no JSON"),
+        ("[1]", "is a JSON list; write an object such as {}"),
+    ],
+)
+def test_registry_extra_that_cannot_be_used(define: Define, extra: object, expected: str) -> None:
+    conn_id = define("registry_test", conn_type="docker", host="https://registry.example.org", extra=extra)
+    with pytest.raises(ConfigError, match="extra of Connection 'registry_test'") as caught:
+        RegistryHook(conn_id).get_conn()
+    assert expected in str(caught.value)
+    assert "open-sesame" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "extra", [{"ca": "", "verify": None}, {"verify": True}, {"verify": "true"}, "", None]
+)
+def test_registry_extra_as_the_form_of_the_ui_stores_it(define: Define, extra: object) -> None:
+    conn_id = define("registry_test", conn_type="docker", host="registry.example.org", extra=extra)
+    with RegistryHook(conn_id).get_conn() as registry:
+        assert registry.url == "https://registry.example.org"
+
+
+def test_registry_with_half_a_login(define: Define) -> None:
+    conn_id = define("registry_test", conn_type="docker", host="registry.example.org", login="promoter")
+    with pytest.raises(ConfigError, match="'registry_test' has only one of login and password"):
+        RegistryHook(conn_id).get_conn()
+
+
+# --- addresses -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "url"),
+    [
+        ({"host": "example.org"}, "https://example.org"),
+        ({"host": " http://example.org/api/ "}, "http://example.org/api"),
+        ({"host": "example.org:5000", "port": 1}, "https://example.org:5000"),
+        ({"host": "example.org/api", "port": 8443}, "https://example.org:8443/api"),
+        ({"host": "https://[::1]", "port": 8443}, "https://[::1]:8443"),
+    ],
+)
+def test_addresses(fields: dict[str, Any], url: str) -> None:
+    assert read_url(Connection(conn_id="c", **fields), "https://x") == url
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"host": None},
+        {"host": "https://"},
+        {"host": "ftp://example.org"},
+        {"host": "https://user:open-sesame@example.org"},
+        {"host": "example.org?token=open-sesame"},
+        {"host": "https://example.org:port"},
+        {"host": "https://[::1"},
+        {"host": "example.org", "schema": "api-centos9"},
+    ],
+)
+def test_addresses_that_are_none(fields: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"of Connection 'c' .*for example https://x") as caught:
+        read_url(Connection(conn_id="c", **fields), "https://x")
+    assert "open-sesame" not in str(caught.value)
+
+
+# --- image servers ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImageServerFacts]:
+    root = tmp_path_factory.mktemp("images")
+    with running_sshd(root):
+        lab_images.put_images(root, "master", OLD, {IMAGE: 2000})
+        yield lab_images.facts(root)
+
+
+@pytest.fixture
+def image_server(images: ImageServerFacts, define: Define) -> Callable[..., ImageServerHook]:
+    def image_server(extra: object = None, **changes: Any) -> ImageServerHook:
+        fields = {**images.connection(), **changes}
+        if extra is not None:
+            fields["extra"] = extra
+        return ImageServerHook(define("images_test", **fields), "images", images.path("master"))
+
+    return image_server
+
+
+@pytest.mark.parametrize("conn_type", ["sftp", "ssh"])
+@pytest.mark.parametrize("with_text", [False, True])
+def test_image_server(
+    images: ImageServerFacts, image_server: Callable[..., ImageServerHook], conn_type: str, with_text: bool
+) -> None:
+    extra = {"private_key": images.private_key, "host_key": images.host_key} if with_text else None
+    with image_server(extra, conn_type=conn_type).connect() as server:
+        assert server.name == "images"
+        assert server.md5(OLD, IMAGE) == server.declared_md5(OLD, IMAGE)
+        server.set_link(LABEL, OLD)
+        assert server.link(LABEL) == OLD
+
+
+@pytest.mark.parametrize("host_key", [None, ""])
+def test_image_server_without_a_host_key(
+    images: ImageServerFacts, image_server: Callable[..., ImageServerHook], host_key: str | None
+) -> None:
+    hook = image_server({"key_file": str(images.key_file), "host_key": host_key})
+    with pytest.raises(AuthError) as caught, hook.connect():
+        pytest.fail("logged in")
+    assert f'set extra "host_key" of Connection \'images_test\' to "{images.host_key}"' in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [True, "true"])
+@pytest.mark.parametrize(
+    "switch", ["no_host_key_check", "ignore_hostkey_verification", "allow_host_key_change"]
+)
+def test_image_server_without_checks(
+    images: ImageServerFacts, image_server: Callable[..., ImageServerHook], switch: str, value: object
+) -> None:
+    hook = image_server({"key_file": str(images.key_file), "host_key": images.host_key, switch: value})
+    with pytest.raises(ConfigError, match=f"'images_test' has '{switch}', but"), hook.connect():
+        pytest.fail("logged in")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"host": None}, "Connection 'images_test' has no host: set the image server's host"),
+        ({"login": ""}, "Connection 'images_test' has no login"),
+        ({"conn_type": "ftp"}, "Connection 'images_test' has type ftp; it has to be sftp or ssh"),
+        ({"extra": {"host_key": 7}}, "extra of Connection 'images_test' cannot be used: 'host_key'"),
+        ({"extra": {"host_key": "x"}}, "extra 'host_key' of Connection 'images_test' is no public key"),
+        (
+            {"extra": {"key_file": "/nowhere/id"}},
+            "'key_file' /nowhere/id of Connection 'images_test' cannot be read",
+        ),
+        (
+            {"extra": {"private_key": "open-sesame"}},
+            "extra 'private_key' of Connection 'images_test' is no private",
+        ),
+        ({"extra": {"private_key": ["open-sesame"]}}, "'private_key': Input should be a valid string"),
+        ({"extra": {}}, "Connection 'images_test' holds nothing to log in with"),
+        ({"extra": "{open-sesame"}, "extra of Connection 'images_test' is no JSON"),
+    ],
+)
+def test_image_server_connection_that_cannot_be_used(
+    image_server: Callable[..., ImageServerHook], changes: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises(ConfigError) as caught, image_server(**changes).connect():
+        pytest.fail("logged in")
+    assert expected in str(caught.value)
+    assert "open-sesame" not in str(caught.value)
+
+
+def test_image_server_that_is_not_there(image_server: Callable[..., ImageServerHook]) -> None:
+    with pytest.raises(ServiceError, match="does not answer"), image_server(port=free_port()).connect():
+        pytest.fail("logged in")
+
+
+# --- costs -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("modules", "unwanted"),
+    [
+        (
+            "rdo_promoter.hooks.dlrn, rdo_promoter.hooks.registry, rdo_promoter.hooks.image_server",
+            ["paramiko", "rdo_promoter.clients.http", "rdo_promoter.clients.ssh"],
+        ),
+        ("rdo_promoter.provider", ["airflow", "pydantic", "requests"]),
+    ],
+)
+def test_what_an_import_brings(modules: str, unwanted: list[str], tmp_path: Path) -> None:
+    code = f"import sys, {modules}; print([name for name in {unwanted} if name in sys.modules])"
+    include = Path(__file__).resolve().parents[2] / "include"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": str(include)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"

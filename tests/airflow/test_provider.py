@@ -1,0 +1,54 @@
+"""The provider's metadata, as Airflow reads it from the installed package."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import Any, cast
+
+import jsonschema  # type: ignore[import-untyped]  # comes with Airflow, has no types
+import pytest
+from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
+from airflow.providers_manager import ProvidersManager
+from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
+
+from rdo_promoter.hooks.dlrn import DlrnHook
+from rdo_promoter.provider import get_provider_info
+
+
+@pytest.mark.parametrize("schema", ["provider_info.schema.json", "provider.yaml.schema.json"])
+def test_metadata_follows_airflows_schema(schema: str) -> None:
+    rules: dict[str, Any] = json.loads((files("airflow") / schema).read_text())
+    # The second is meant for the providers in Airflow's own repository and asks for their release dates;
+    # it alone describes the form of a Connection.
+    for name in ("required", "additionalProperties"):
+        rules.pop(name, None)
+    jsonschema.validate(get_provider_info(), rules)
+
+
+def test_metadata_names_the_hook_that_there_is() -> None:
+    (kind,) = cast("list[dict[str, Any]]", get_provider_info()["connection-types"])
+    assert kind["connection-type"] == DlrnHook.conn_type
+    assert kind["hook-class-name"] == f"{DlrnHook.__module__}.{DlrnHook.__qualname__}"
+    assert kind["hook-name"] == DlrnHook.hook_name
+
+
+def test_airflow_finds_the_connection_type() -> None:
+    manager = ProvidersManager()  # type: ignore[no-untyped-call]  # Airflow's has no types
+    assert "rdo-promoter" in manager.providers, "the package is not installed: make venv"
+    runtime = ProvidersManagerTaskRuntime()  # type: ignore[no-untyped-call]  # as above
+    hook = runtime.hooks["dlrn"]
+    assert hook is not None
+    assert hook.connection_testable
+    assert hook.connection_id_attribute_name == "dlrn_conn_id"
+
+
+def test_the_ui_shows_the_connections_form() -> None:
+    (form,) = [each for each in HookMetaService.hook_meta_data() if each.connection_type == "dlrn"]
+    assert form.hook_name == "DLRN"
+    assert form.standard_fields is not None
+    assert form.standard_fields.host is not None
+    assert form.standard_fields.host.title == "API URL"
+    assert form.standard_fields.url_schema is not None
+    assert form.standard_fields.url_schema.hidden
+    assert set(form.extra_fields or {}) == {"ca"}
