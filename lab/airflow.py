@@ -23,6 +23,7 @@ import requests
 
 from lab import session
 from lab.airflow_settings import USER, environment, password
+from lab.ports import assign
 from lab.postgres import Postgres
 from lab.service import HOST, LabError, Service
 
@@ -114,6 +115,7 @@ class Airflow:
         self.home.mkdir(parents=True, exist_ok=True)
         password(self.root)
         postgres = _postgres(self.root)
+        assign([postgres.service, *(_service(self.root, component) for component in COMPONENTS)])
         if _start(postgres.service, before=lambda: postgres.create(template(progress))):
             postgres.service.wait_ready()
             progress("database answers")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
+import secrets
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from lab.postgres import secret
+from lab.secret_files import secret, write_secret
 from lab.service import HOST
 
 #: The one user of the lab's Airflow; the simple auth manager's role of the same name may do everything.
@@ -100,6 +102,9 @@ def environment(
             "job_heartbeat_sec": 2,
             # Triggers of a killed triggerer go to its successor after this time instead of 30 s.
             "triggerer_health_check_threshold": 15,
+            # The first template that a triggerer renders loads the execution API inside it: seconds, and
+            # much more on a busy machine, during which it looks deadlocked.
+            "runner_health_check_threshold": 120,
         },
         "logging": {
             "colored_console_log": False,
@@ -140,17 +145,16 @@ def passwords_file(root: Path) -> Path:
 
 
 def password(root: Path) -> str:
-    """Return the password of `USER`, made at the first question."""
+    """Return the password of `USER`, made at the first question; a person has to type it."""
     file = passwords_file(root)
-    word = secret(root / "airflow" / "admin.password")
     if not file.exists():
-        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
-            json.dump({USER: word}, out)
-    return word
+        write_secret(file, json.dumps({USER: secrets.token_hex(4)}))
+    passwords: dict[str, str] = json.loads(file.read_text())
+    return passwords[USER]
 
 
 def _fernet_key(file: Path) -> str:
-    return base64.urlsafe_b64encode(bytes.fromhex(secret(file))).decode()
+    return base64.urlsafe_b64encode(hashlib.sha256(secret(file).encode()).digest()).decode()
 
 
 def _no_proxy() -> str:

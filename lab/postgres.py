@@ -10,13 +10,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import pwd
-import secrets
 import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.secret_files import secret
 from lab.service import HOST, LabError, Service
 
 USER = "postgres"
@@ -174,17 +174,6 @@ class Postgres:
             [_binaries() / "pg_isready", "-q", "-h", HOST, "-p", str(port)], capture_output=True, check=False
         )
         return done.returncode == 0
-
-
-def secret(file: Path) -> str:
-    """Return the secret that a file holds; make one, readable by us alone, when there is none."""
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        fresh = file.with_name(f".{file.name}.{os.getpid()}")
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
-            out.write(secrets.token_hex(32))
-        fresh.rename(file)
-    return file.read_text()
 
 
 def _own(folder: Path) -> None:
