@@ -26,8 +26,10 @@ __all__ = [
     "DlrnFacts",
     "NewBuild",
     "PastPromotion",
+    "PastVote",
     "add_build",
     "add_builds",
+    "add_history",
     "add_promotions",
     "ensure_environment",
     "facts",
@@ -109,6 +111,11 @@ class NewBuild:
             return self.extended
         return f"{_sha1(self.name, 'x')}_{_sha1(self.name, 'y')}" if self.extended else None
 
+    @property
+    def build(self) -> DlrnHash:
+        """What the builder makes of it."""
+        return DlrnHash(_sha1(self.name, "commit"), _sha1(self.name, "distro"), self.extended_hash)
+
 
 @dataclass(frozen=True)
 class PastPromotion:
@@ -119,6 +126,20 @@ class PastPromotion:
 
     build: DlrnHash
     label: str
+    when: int
+
+
+@dataclass(frozen=True)
+class PastVote:
+    """A CI job's result of the past.
+
+    :param when: in seconds since the epoch.
+    """
+
+    build: DlrnHash
+    job: str
+    success: bool
+    url: str
     when: int
 
 
@@ -195,38 +216,29 @@ def add_build(
 
 def add_builds(root: Path, builds: Iterable[NewBuild]) -> list[DlrnHash]:
     """Add builds in the order given, in one go: the last one that is good holds ``current``."""
-    made = _run_stage(
-        root,
-        [
-            {
-                "op": "build",
-                "name": build.name,
-                "when": build.when,
-                "project": build.project,
-                "extended": build.extended_hash,
-                "failed": build.failed,
-            }
-            for build in builds
-        ],
-    )
+    made = _run_stage(root, [_build_step(build) for build in builds])
     return [DlrnHash(**fields) for fields in made]
+
+
+def add_history(
+    root: Path,
+    builds: Iterable[NewBuild],
+    votes: Iterable[PastVote] = (),
+    promotions: Iterable[PastPromotion] = (),
+) -> None:
+    """Add builds, then votes and promotions of theirs, each oldest first, in one go.
+
+    The API could make neither: promotions get its own time, and a login for each vote takes a while.
+    """
+    steps = [_build_step(build) for build in builds]
+    steps += [_vote_step(vote) for vote in votes]
+    steps += [_promotion_step(promotion) for promotion in promotions]
+    _run_stage(root, steps)
 
 
 def add_promotions(root: Path, promotions: Iterable[PastPromotion]) -> None:
     """Add promotions that the API could not make, oldest first: it always writes its own time."""
-    _run_stage(
-        root,
-        [
-            {
-                "op": "promotion",
-                "build": _fields(promotion.build),
-                "label": promotion.label,
-                "when": promotion.when,
-                "user": PROMOTER,
-            }
-            for promotion in promotions
-        ],
-    )
+    _run_stage(root, [_promotion_step(promotion) for promotion in promotions])
 
 
 def purge(root: Path, build: DlrnHash, *, flagged: bool = True) -> None:
@@ -244,6 +256,38 @@ def tree_folder(root: Path) -> Path:
 
 def _folder(root: Path) -> Path:
     return root.resolve() / "dlrn"
+
+
+def _build_step(build: NewBuild) -> dict[str, Any]:
+    return {
+        "op": "build",
+        "name": build.name,
+        "when": build.when,
+        "project": build.project,
+        "extended": build.extended_hash,
+        "failed": build.failed,
+    }
+
+
+def _vote_step(vote: PastVote) -> dict[str, Any]:
+    return {
+        "op": "vote",
+        "build": _fields(vote.build),
+        "job": vote.job,
+        "success": vote.success,
+        "url": vote.url,
+        "when": vote.when,
+    }
+
+
+def _promotion_step(promotion: PastPromotion) -> dict[str, Any]:
+    return {
+        "op": "promotion",
+        "build": _fields(promotion.build),
+        "label": promotion.label,
+        "when": promotion.when,
+        "user": PROMOTER,
+    }
 
 
 def _fields(build: DlrnHash) -> dict[str, str | None]:

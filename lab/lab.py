@@ -8,11 +8,13 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from lab import airflow, dlrn, image_server, overlay, prerequisites, registries, seed
 from lab.dlrn_env import locked
@@ -123,7 +125,7 @@ class Lab:
                 "host": registry.url,
                 "login": registry.username,
                 "password": registry.password,
-                "extra": {"verify": str(registry.ca)} if registry.ca else {},
+                "extra": {"ca": str(registry.ca)} if registry.ca else {},
             }
         return {name: json.dumps(connection) for name, connection in found.items()}
 
@@ -149,19 +151,24 @@ class Lab:
         env = {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
         return self._marked(Service("ci", self.root / "run", command, env=env, cwd=self.root))
 
-    def up(self, progress: Progress = lambda _: None) -> bool:
+    def up(self, progress: Progress = lambda _: None, prepared: Callable[[], None] = lambda: None) -> bool:
         """Start what does not run and seed a new lab; return False when there was nothing to do.
 
         :param progress: called with a line about each step that takes time.
+        :param prepared: called as soon as addresses, logins and release files are there, before services run.
         :raises LabError: when something is missing, or does not start.
         """
         with locked(self.root / "lock"):
             if self._seeded and all(service.process() for service in self.services):
+                prepared()
                 return False
-            self._up(progress)
+            with self._marking():
+                self._prepare(progress)
+                prepared()
+                self._start(progress)
         return True
 
-    def _up(self, progress: Progress) -> None:
+    def _prepare(self, progress: Progress) -> None:
         for package in prerequisites.ensure():
             progress(f"installed {package}")
         shared = Path(os.environ.get(SHARED) or PROJECT / ".lab-env")
@@ -172,25 +179,44 @@ class Lab:
                 service.stop()
         self._sweep()
         assign(service for service in (*services, self.ci) if service.process() is None)
-        with ThreadPoolExecutor(len(services)) as pool:
-            # DLRN's stage is a process of its own that takes as long as the others' start.
-            started = [pool.submit(_start, service) for service in services if "dlrn" not in service.name]
-            builds = None if self._seeded else self._stage(progress)
-            started += [pool.submit(_start, service) for service in services if "dlrn" in service.name]
-            for future in started:
-                future.result()
+        if not self._seeded:
+            seed.wipe(self.root)
+            dlrn.stage(self.root)
+        image_server.prepare(self.root)
         overlay.write(self.root, repo_url=self.dlrn.repo_url, images=self.images.images)
-        if builds is not None:
-            progress("filling registries and image server")
-            with self.dlrn_client(ci=True) as client:
-                seed.Seed(self.root, self.release, self.registries, client).run(builds)
-            self._marker.write_text(f"{self.root}\n")
 
-    def _stage(self, progress: Progress) -> dict[str, DlrnHash]:
-        progress("making a week of DLRN's builds")
-        seed.wipe(self.root)
-        dlrn.stage(self.root)
-        return seed.seed_dlrn(self.root, self.release)
+    def _start(self, progress: Progress) -> None:
+        if not self._seeded:
+            progress("making a week of builds")
+        services = self.services
+        with ThreadPoolExecutor(8) as pool:
+            others = {
+                service.name: pool.submit(_start, service)
+                for service in services
+                if "dlrn" not in service.name
+            }
+            work: list[Future[Any]] = list(others.values())
+            if not self._seeded:
+                work += self._seed(pool, others)
+            work += [pool.submit(_start, service) for service in services if "dlrn" in service.name]
+            for future in work:
+                future.result()
+        # Written last: a lab whose seed was interrupted is filled again from the beginning.
+        self._marker.write_text(f"{self.root}\n")
+
+    def _seed(self, pool: ThreadPoolExecutor, started: Mapping[str, Future[bool]]) -> list[Future[Any]]:
+        """Fill DLRN, whose services do not run yet, and begin to fill the others, which start meanwhile."""
+        builds = seed.builds(int(time.time()))
+        before, last = builds["seed-v"].build, builds["seed-w"].build
+
+        def containers() -> None:
+            started[self.registries.rdo.service.name].result()
+            seed.seed_containers(self.registries, self.release, last)
+
+        work = [pool.submit(containers)]
+        seed.seed_dlrn(self.root, self.release, builds)
+        seed.seed_images(self.root, self.release, before, last)
+        return work
 
     def start_ci(self, scenario: str = "default", speed: float = 1.0) -> bool:
         """Start CI, or start it again when it runs with other settings; return whether it was started.
@@ -267,6 +293,16 @@ class Lab:
     @property
     def _ci_options(self) -> Path:
         return self.root / "ci" / "options"
+
+    @contextmanager
+    def _marking(self) -> Iterator[None]:
+        """Mark also what `up` runs for a moment: killed in the middle, it would leave a builder at work."""
+        before = os.environ.get(MARK)
+        os.environ[MARK] = str(self.root)
+        try:
+            yield
+        finally:
+            os.environ.pop(MARK) if before is None else os.environ.update({MARK: before})
 
     def _marked(self, service: Service) -> Service:
         return dataclasses.replace(service, env={**service.env, MARK: str(self.root)})

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lab.dlrn import tree_folder
 from lab.lab import Lab
 from lab.service import LabError
 from rdo_promoter.clients.dlrn import DlrnClient
+from rdo_promoter.clients.dlrn_answers import commit_yaml
 from rdo_promoter.errors import PromoterError
 from rdo_promoter.model.build import DlrnHash
 from rdo_promoter.model.verdict import Criteria, JobState, judge
@@ -17,14 +19,17 @@ def find_build(client: DlrnClient, lab: Lab, text: str) -> DlrnHash:
 
     :raises LabError: when nothing has that name, or more than one build.
     """
-    known = _builds(client, lab)
-    label = client.label_hash(text) if text in _labels(lab) else None
-    found = [label] if label else [build for build in known if build.full_hash.startswith(text)]
-    if len(found) == 1:
-        return found[0]
-    what = f"{len(found)} builds begin" if found else "no build begins"
-    names = "\n".join(f"  {build}" for build in (found or known))
-    raise LabError(f"{what} with {text!r}, nor is it a label; there are\n{names}")
+    tree = tree_folder(lab.root)
+    if (tree / text).is_symlink() and (labelled := client.label_hash(text)):
+        return labelled
+    known = {folder.name: folder for folder in tree.glob("??/??/*")}
+    found = [name for name in known if name.startswith(text)]
+    if len(found) != 1:
+        what = f"{len(found)} builds begin" if found else "no build begins"
+        names = "\n".join(f"  {name}" for name in (found or known))
+        raise LabError(f"{what} with {text!r}, nor is it a label; there are\n{names}")
+    file = known[found[0]] / "commit.yaml"
+    return commit_yaml(file.read_text(), str(file))
 
 
 def status_lines(lab: Lab) -> tuple[list[str], bool]:
@@ -53,11 +58,16 @@ def status_lines(lab: Lab) -> tuple[list[str], bool]:
 
 def _addresses(lab: Lab) -> Iterator[str]:
     facts, hub, images = lab.dlrn, lab.registries.dockerhub, lab.images
-    yield f"DLRN API      {facts.api_url}  (users {facts.username}, {facts.ci_username}; {lab.root}/dlrn/secrets.json)"
+    server = f"sftp://{images.username}@{images.host}:{images.port}"
+    yield f"DLRN API      {facts.api_url}"
+    yield f"  logins      {facts.username}, {facts.ci_username}: {lab.root / 'dlrn' / 'secrets.json'}"
     yield f"repositories  {facts.repo_url}"
     yield f"registry rdo  {lab.registries.rdo.url}"
-    yield f"dockerhub     {hub.url}  (user {hub.username}; {hub.folder}/password, CA {hub.ca})"
-    yield f"images        sftp://{images.username}@{images.host}:{images.port}{lab.image_folder}  ({images.key_file})"
+    yield f"dockerhub     {hub.url}"
+    yield f"  login       {hub.username}: {hub.folder / 'password'}"
+    yield f"  CA          {hub.ca}"
+    yield f"images        {server}{lab.image_folder}"
+    yield f"  key         {images.key_file}"
     yield f"releases      {lab.releases}"
 
 
@@ -82,10 +92,3 @@ def _vote_lines(client: DlrnClient, lab: Lab) -> Iterator[str]:
     yield f"votes on {lab.release.candidate}, {row.build}: {', '.join(counts)}"
     for result in verdict.in_state(JobState.FAILED):
         yield f"  {result}"
-
-
-def _builds(client: DlrnClient, lab: Lab) -> list[DlrnHash]:
-    """Return the builds that have, or had, a label; DLRN's API lists no others."""
-    rows = [row.build for row in client.promotions() if isinstance(row.build, DlrnHash)]
-    linked = [build for label in _labels(lab) if (build := client.label_hash(label))]
-    return list(dict.fromkeys([*linked, *rows]))

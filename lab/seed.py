@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from lab import dlrn, image_server, images
-from lab.dlrn import NewBuild, PastPromotion
+from lab.dlrn import NewBuild, PastPromotion, PastVote
 from lab.overlay import LabRelease
-from lab.registries import LabRegistries, LabRegistry
-from lab.scenario import Kind
-from rdo_promoter.clients.dlrn import DlrnClient
+from lab.registries import LabRegistries
+from lab.scenario import Job, Kind
 from rdo_promoter.clients.registry import tag_all
 from rdo_promoter.model.build import DlrnHash
 
@@ -69,93 +66,83 @@ def wipe(root: Path) -> None:
         file.unlink()
 
 
-def seed_dlrn(root: Path, release: LabRelease) -> dict[str, DlrnHash]:
-    """Add builds and their promotions to DLRN, whose services need not run; return the builds by name."""
-    now = int(time.time())
-    new = [NewBuild(now - past.age, past.extended, past.project, name=past.name) for past in HISTORY]
-    builds = dict(zip((past.name for past in HISTORY), dlrn.add_builds(root, new), strict=True))
+def builds(now: int) -> dict[str, NewBuild]:
+    """Return the builds of the past by name.
+
+    :param now: seconds since the epoch.
+    """
+    return {
+        past.name: NewBuild(now - past.age, past.extended, past.project, name=past.name) for past in HISTORY
+    }
+
+
+def seed_dlrn(root: Path, release: LabRelease, made: Mapping[str, NewBuild]) -> None:
+    """Add builds, votes and promotions to DLRN, whose services need not run."""
     rows: list[PastPromotion] = []
+    votes: list[PastVote] = []
     holder: DlrnHash | None = None
     for past in HISTORY:
         if past.failed is None:
             continue
-        build, built = builds[past.name], now - past.age
+        build, built = made[past.name].build, made[past.name].when
         rows.append(PastPromotion(build, release.candidate, built + HOUR // 2))
+        votes += _votes(past, build, built + HOUR, release.jobs)
         if past.promoted:
             if holder is not None:
                 rows.append(PastPromotion(holder, f"previous-{release.promoted}", built + 8 * HOUR - 5))
             rows.append(PastPromotion(build, release.promoted, built + 8 * HOUR))
             holder = build
-    dlrn.add_promotions(root, rows)
-    return builds
+    dlrn.add_history(root, made.values(), votes, rows)
 
 
-@dataclass(frozen=True)
-class Seed:
-    """Fills the running services; done again, it changes nothing but adds the votes again.
+def _votes(past: Past, build: DlrnHash, start: int, jobs: Iterable[Job]) -> Iterator[PastVote]:
+    for index, job in enumerate(jobs):
+        success = not any(part in job.name for part in past.failed or ())
+        # RDO's log server has removed such old logs long ago.
+        url = f"https://logs.rdoproject.org/openstack-periodic/{job.name}/{past.name}"
+        yield PastVote(build, job.name, success, url, start + (index + 1) * HOUR // 3)
+        if not success and job.kind is not Kind.TEST:
+            # Without containers or images there is nothing to test.
+            return
 
-    :param root: the lab's folder.
-    :param release: the release that the lab plays.
-    :param registries: the lab's registries.
-    :param ci: a client with the CI's login.
+
+def seed_containers(registries: LabRegistries, release: LabRelease, build: DlrnHash) -> None:
+    """Push a build's containers to the RDO registry, label them, and let dockerhub have the same.
+
+    :param registries: RDO's runs; dockerhub may run.
     """
+    rdo, hub = registries.rdo, registries.dockerhub
+    namespace = release.namespaces[rdo.name]
+    with rdo.client() as client:
+        digests = images.push_build(
+            client, namespace, release.short_names, build.full_hash, prefix=release.prefix
+        )
+        repositories = {f"{namespace}/{release.prefix}{name}": digest for name, digest in digests.items()}
+        for tag in (release.candidate, release.promoted):
+            tag_all(client, repositories, tag)
+    # A registry keeps everything in plain files, so a copy of them is a registry with the same content.
+    # Pushing the same once more would take as long as all the rest of the seed.
+    storage = Path("storage", "docker", "registry", "v2")
+    source, target = rdo.folder / storage, hub.folder / storage
+    shutil.copytree(source / "blobs", target / "blobs", dirs_exist_ok=True)
+    shutil.copytree(
+        source / "repositories" / namespace,
+        target / "repositories" / release.namespaces[hub.name],
+        dirs_exist_ok=True,
+    )
 
-    root: Path
-    release: LabRelease
-    registries: LabRegistries
-    ci: DlrnClient
 
-    def run(self, builds: dict[str, DlrnHash]) -> None:
-        """Report past votes, push W's containers to all registries and put images on the image server."""
-        last, before = builds["seed-w"], builds["seed-v"]
-        jobs: list[Callable[[], None]] = [lambda: self._votes(builds), lambda: self._images(before, last)]
-        jobs += [lambda registry=registry: self._containers(registry, last) for registry in self.registries]
-        with ThreadPoolExecutor(len(jobs)) as pool:
-            for future in [pool.submit(job) for job in jobs]:
-                future.result()
-
-    def _votes(self, builds: dict[str, DlrnHash]) -> None:
-        now = self.ci.now()
-        for past in HISTORY:
-            if past.failed is None:
-                continue
-            for index, job in enumerate(self.release.jobs):
-                success = not any(part in job.name for part in past.failed)
-                when = now - past.age + 2 * HOUR + index * 900
-                self.ci.report_vote(
-                    builds[past.name], job.name, success, log_url(job.name, past.name), timestamp=when
-                )
-                if not success and job.kind is not Kind.TEST:
-                    # Without containers or images there is nothing to test.
-                    break
-
-    def _containers(self, registry: LabRegistry, build: DlrnHash) -> None:
-        namespace = self.release.namespaces[registry.name]
-        with registry.client() as client:
-            digests = images.push_build(
-                client, namespace, self.release.short_names, build.full_hash, prefix=self.release.prefix
-            )
-            by_repository = {
-                f"{namespace}/{self.release.prefix}{name}": digest for name, digest in digests.items()
-            }
-            for tag in (self.release.candidate, self.release.promoted):
-                tag_all(client, by_repository, tag)
-
-    def _images(self, before: DlrnHash, last: DlrnHash) -> None:
-        for build in (before, last):
-            put_images(self.root, self.release, build.full_hash)
-        folder = Path(image_server.facts(self.root).path(self.release.name))
-        for link, build in ((f"previous-{self.release.promoted}", before), (self.release.promoted, last)):
-            with contextlib.suppress(FileExistsError):
-                (folder / link).symlink_to(build.full_hash)
+def seed_images(root: Path, release: LabRelease, before: DlrnHash, last: DlrnHash) -> None:
+    """Put the images of the promoted build and its predecessor on the image server, and link them."""
+    for build in (before, last):
+        put_images(root, release, build.full_hash)
+    folder = Path(image_server.facts(root).path(release.name))
+    for link, build in ((f"previous-{release.promoted}", before), (release.promoted, last)):
+        with contextlib.suppress(FileExistsError):
+            (folder / link).symlink_to(build.full_hash)
 
 
 def put_images(root: Path, release: LabRelease, full_hash: str) -> Path:
     """Put the image files of a build on the image server, as the image build job does."""
     files = {name: IMAGE_SIZES.get(name, OTHER_IMAGE) for name in release.images}
     return image_server.put_images(root, release.name, full_hash, files)
-
-
-def log_url(job: str, run: str) -> str:
-    """Return the address of an old job's log, which RDO's log server has removed long ago."""
-    return f"https://logs.rdoproject.org/openstack-periodic/{job}/{run}"

@@ -1,0 +1,43 @@
+"""One lab for the whole test session, shared by all of pytest's workers."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from lab.dlrn_env import locked
+from lab.lab import Lab
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A seeded lab; the first worker that asks for it starts it, the last one that is done ends it.
+
+    Tests share it: work under the names of `namespace`, on builds of your own, and leave its services
+    alone. The labels `consistent` and `current` move whenever any test makes a build.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # Each worker has a folder of its own in the session's.
+        folder = folder.parent
+    shared, users = Lab(folder / "lab"), folder / "lab-users"
+    users.mkdir(exist_ok=True)
+    with locked(folder / "lab.lock"):
+        shared.up()
+        (users / str(os.getpid())).touch()
+    yield shared
+    with locked(folder / "lab.lock"):
+        (users / str(os.getpid())).unlink()
+        # A worker that was killed is no user any more.
+        if not any(psutil.pid_exists(int(user.name)) for user in users.iterdir()):
+            shared.down()
+
+
+@pytest.fixture
+def namespace() -> str:
+    """A name that no other test has: for labels, registry namespaces, releases and image folders."""
+    return f"t{uuid.uuid4().hex[:8]}"
