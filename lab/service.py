@@ -157,17 +157,15 @@ class Service:
         process = self.process()
         if process is not None:
             family = [process, *process.children(recursive=True)]
-            self._signal_group(process.pid, sig)
+            _signal(family, sig)
             _, alive = psutil.wait_procs(family, timeout=deadline)
-            if alive:
-                self._signal_group(process.pid, signal.SIGKILL)
-                for survivor in alive:
-                    if survivor.is_running():
-                        survivor.kill()
-                psutil.wait_procs(alive, timeout=5)
+            _signal(alive, signal.SIGKILL)
+            psutil.wait_procs(alive, timeout=5)
         self._state.unlink(missing_ok=True)
 
-    @staticmethod
-    def _signal_group(pid: int, sig: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, sig)
+
+def _signal(family: Sequence[psutil.Process], sig: signal.Signals) -> None:
+    """Signal each process by itself: some, as sshd's sessions, have left their parent's group."""
+    for process in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(sig)

@@ -1,0 +1,42 @@
+"""One real Airflow for all tests of this folder, on services of its own: tests stop some for a while."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from lab import dlrn, image_server
+from lab.lab import PROJECT, SHARED, Lab
+from tests.airflow.release_files import RELEASES, write_releases
+from tests.airflow.world import World
+from tests.lab.airflow_fixtures import api, running_airflow
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """The services without any seed, and an Airflow with the Dags of `RELEASES`."""
+    root = tmp_path_factory.mktemp("airflow-lab")
+    lab = Lab(root)
+    dlrn.ensure_environment(root, Path(os.environ.get(SHARED) or PROJECT / ".lab-env") / "dlrn")
+    dlrn.stage(root)
+    image_server.prepare(root)
+    with ExitStack() as stack:
+        for service in lab.services:
+            service.start()
+            stack.callback(service.stop)
+        for service in lab.services:
+            service.wait_ready()
+        releases = write_releases(root / "releases", lab)
+        flow = stack.enter_context(
+            running_airflow(
+                root, lab.connections(), dags=PROJECT / "dags", plugins=PROJECT / "plugins", releases=releases
+            )
+        )
+        client = api(flow)
+        for name in RELEASES:
+            client.wait_for_dag(f"centos7-{name}", deadline=90)
+        yield World(lab, flow, client, releases)

@@ -1,0 +1,74 @@
+"""The releases of these tests: the same two stages, with labels, namespaces and folders of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from lab.lab import Lab
+from tests.engine.rdo import CONTAINERS, IMAGES
+
+#: One a test, so that nothing that a test leaves matters to another.
+RELEASES = ("main", "failed", "killed", "dry", "quiet", "displaced")
+
+#: So short that a test can wait for the deadline, and so long that votes arrive before it.
+SHORT = {"failed": "25s"}
+
+
+def release_file(name: str, lab: Lab) -> str:
+    """Return the file of a release: stage upstream as the real one's, and one that follows it."""
+    within = SHORT.get(name, "4h")
+    everywhere = {"tag_in": ["rdo"], "push_to": ["dockerhub"], "link_on": ["images"]}
+    quick = {"within": within, "retry_delay": "5s"}
+    upstream = [
+        {"candidate": {"label": f"{name}-ci-testing"}},
+        {"wait_for": {"name": "builds", "jobs": [f"periodic-{name}-build"], "within": "4h"}},
+        {"tag_containers": {"in": "rdo", "tag": f"{name}-ci-testing"}},
+        {"push_containers": {"to": "dockerhub", "tag": f"{name}-ci-testing", "gates": "nothing"}},
+        {
+            "wait_for": {
+                "name": "tests",
+                "jobs": [f"periodic-{name}-test1", f"periodic-{name}-test2"],
+                "alternatives": {f"periodic-{name}-test2": [f"periodic-{name}-test2-internal"]},
+                **quick,
+            }
+        },
+        {"promote": {"label": f"{name}-current", **everywhere}},
+    ]
+    phase1 = [
+        {"wait_for": {"jobs": [f"weirdo-{name}-promote"], **quick}},
+        {"promote": {"label": f"{name}-current-rdo", **everywhere}},
+    ]
+    return yaml.safe_dump(
+        {
+            "release": name,
+            "distro": {"name": "centos", "version": 7},
+            # Unpausing a Dag with a schedule starts a run at once; most tests start theirs.
+            "schedule": "*/30 * * * *" if name == "quiet" else None,
+            "poll": "5s",
+            "dlrn": {"connection": "dlrn_centos7_master", "repo_url": lab.dlrn.repo_url},
+            "registries": {
+                "rdo": {"connection": "registry_rdo", "namespace": f"{name}rdo"},
+                "dockerhub": {"connection": "registry_dockerhub", "namespace": f"{name}dockerhub"},
+            },
+            "image_servers": {"images": {"connection": "images_rdo", "path": lab.images.path("{release}")}},
+            "containers": {"source": "rdo", "list": "containers/few.yaml"},
+            "images": list(IMAGES),
+            "stages": [
+                {"name": "upstream", "source": "consistent", "steps": upstream},
+                {"name": "phase1", "source": f"{name}-current", "steps": phase1},
+            ],
+        },
+        sort_keys=False,
+    )
+
+
+def write_releases(folder: Path, lab: Lab) -> Path:
+    """Write all release files, and one that cannot be used."""
+    (folder / "containers").mkdir(parents=True)
+    (folder / "containers" / "few.yaml").write_text(yaml.safe_dump(list(CONTAINERS)))
+    for name in RELEASES:
+        (folder / f"{name}.yaml").write_text(release_file(name, lab))
+    (folder / "typo.yaml").write_text(release_file("typo", lab).replace("retry_delay", "retry_dealy"))
+    return folder

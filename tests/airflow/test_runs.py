@@ -1,0 +1,244 @@
+"""Runs of a release's Dag in a real Airflow, as an engineer on duty sees them."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from lab.service import wait_for
+from tests.airflow.world import Release, Run, World
+from tests.engine.rdo import CONTAINERS
+
+pytestmark = [pytest.mark.airflow, pytest.mark.xdist_group("airflow"), pytest.mark.timeout(400)]
+
+DONE = {"success", "failed", "skipped", "upstream_failed"}
+
+
+def start(release: Release, **form: object) -> Run:
+    """Start a run on a new build, let CI's build job pass, and return it when the tests are awaited."""
+    build = release.build(extended=True)
+    run = release.trigger(build, **form)
+    run.wait_for(upstream__candidate="success")
+    release.ci_builds(build)
+    release.vote(build, "build")
+    run.wait_for(**{f"upstream__periodic-{release.namespace_}-test1": "deferred"})
+    return run
+
+
+def build_of(release: Release) -> str:
+    row = release.dlrn.current(release.candidate_label)
+    assert row is not None
+    return row.build.full_hash
+
+
+def test_a_build_goes_from_consistent_through_both_stages(world: World) -> None:
+    release = world.release("main")
+    old = release.candidates(1)[0]
+    release.ci_builds(old)
+    release.promote(old)
+    release.vote(old, "build", "test1", "test2")  # CI has done with it
+    run = start(release)
+    test1, test2 = "upstream.periodic-main-test1", "upstream.periodic-main-test2"
+    row = release.dlrn.current(release.candidate_label)
+    assert row is not None
+    build = release.dlrn.find(row.build.full_hash)
+    assert build is not None
+
+    # One test fails, and its rerun passes; for the other an alternative stands in.
+    release.vote(build, "test1", success=False)
+    run.wait(lambda tasks: tasks[test1].state == "up_for_retry", "a failed job is amber")
+    assert release.state().label == old.full_hash
+    release.vote(build, "test2-internal")
+    release.vote(build, "test1")
+    tasks = run.wait_for(upstream__promote__verify="success", deadline=150)
+    assert tasks[test1].state == "success"
+    assert tasks[test2].state == "skipped"
+    assert run.reason(test2) == "replaced by periodic-main-test2-internal"
+
+    state = release.state()
+    assert (state.label, state.previous) == (build.full_hash, old.full_hash)
+    assert (state.link, state.previous_link) == (build.full_hash, old.full_hash)
+    assert state.tags == release.tags(build.full_hash)
+    assert release.tags("main-ci-testing") == state.tags
+    for container in CONTAINERS:
+        digests = {
+            hashlib.sha256(
+                registry.inspect_raw(f"{release.namespace(registry.name)}/{container}", release.label)
+            ).hexdigest()
+            for registry in world.lab.registries
+        }
+        assert digests == {str(state.tags["rdo"][container]).removeprefix("sha256:")}
+
+    release.vote(build, "weirdo-main-promote")
+    assert run.end() == "success"
+    phase1 = release.dlrn.current("main-current-rdo")
+    assert phase1 is not None
+    assert phase1.build == build
+    assert release.tags("main-current-rdo") == state.tags
+    assert (release.image_root / "main-current-rdo").readlink().as_posix() == build.full_hash
+
+    # The older build's run is over in seconds: nothing is left to win, and nobody is asked.
+    late = release.trigger(old)
+    assert late.end() == "success"
+    assert late.reason("upstream.builds.gate") == f"superseded by {build.full_hash}"
+    assert set(late.states().values()) <= {"success", "skipped"}
+    assert release.state() == state
+
+
+def test_the_next_stage_stays_untouched_when_a_stage_failed_and_goes_on_when_that_is_mended(
+    world: World,
+) -> None:
+    release = world.release("failed")
+    run = start(release)
+    build = release.dlrn.find(build_of(release))
+    assert build is not None
+    release.vote(build, "test1", success=False)
+    assert run.end() == "failed"
+    states = run.states()
+    assert states["upstream.periodic-failed-test1"] == states["upstream.periodic-failed-test2"] == "failed"
+    assert states["upstream.tests.gate"] == "failed"
+    after = [name for name in states if name.startswith(("upstream.promote", "phase1."))]
+    # votes_in joins what failed; it does nothing.
+    assert {states[name] for name in after} == {"upstream_failed"}
+    log = run.log("upstream.tests.gate")
+    assert f"{build.full_hash} does not meet the criteria: 0 of 2 jobs passed" in log
+    assert "periodic-failed-test1: failed, https://logs.example.org/periodic-failed-test1/abc1234" in log
+    assert "periodic-failed-test2: missing" in log
+    assert release.state().label is None
+    assert release.dlrn.current("failed-current-rdo") is None
+
+    release.vote(build, "test1", "test2", "weirdo-failed-promote")
+    world.api.clear(run.dag_id, run.run_id, ["upstream.tests.gate"], downstream=True)
+    run.wait_for(upstream__promote__verify="success", deadline=150)
+    assert release.state().label == build.full_hash
+
+
+def test_a_promotion_that_was_killed_in_the_middle_is_completed_without_anybody(world: World) -> None:
+    release = world.release("killed")
+    old = release.candidates(1)[0]
+    release.ci_builds(old)
+    release.promote(old)
+    release.vote(old, "build", "test1", "test2")  # CI has done with it
+    run = start(release)
+    build = release.dlrn.find(build_of(release))
+    assert build is not None
+    release.vote(build, "test1", "test2", "weirdo-killed-promote")
+    hub = world.lab.registries.dockerhub.service.process()
+    assert hub is not None
+    run.wait_for(upstream__promote__plan="success", deadline=150)
+    hub.suspend()  # the copy or the tags hang now, whatever the run has come to
+    try:
+        run.wait(
+            lambda tasks: any(
+                tasks[f"upstream.promote.{task}"].state == "running"
+                for task in ("copy_dockerhub", "check_copies", "tag_dockerhub", "dlrn")
+            ),
+            "the promotion hangs at the registry",
+        )
+        before = release.dlrn.current(release.label)
+        assert before is not None
+        assert before.build == old
+        world.flow.kill("scheduler")  # and its workers with it
+    finally:
+        hub.resume()
+    world.flow.restart("scheduler")
+    tasks = run.wait_for(upstream__promote__verify="success", deadline=200)
+    assert max(task.try_number for name, task in tasks.items() if name.startswith("upstream.promote")) > 1
+    state = release.state()
+    assert (state.label, state.previous, state.rows) == (build.full_hash, old.full_hash, 3)
+    assert (state.link, state.previous_link) == (build.full_hash, old.full_hash)
+    assert state.tags == release.tags(build.full_hash)
+
+    # A task that is cleared alone does nothing twice; one of another run would not be let in.
+    world.api.clear(run.dag_id, run.run_id, ["upstream.promote.dlrn"])
+    run.wait(
+        lambda tasks: (
+            tasks["upstream.promote.dlrn"].state == "success"
+            and tasks["upstream.promote.dlrn"].try_number > 1
+        ),
+        "the cleared task has run again",
+    )
+    assert release.state() == state
+
+
+def test_a_dry_run_prints_every_change_and_makes_none(world: World) -> None:
+    release = world.release("dry")
+    old, new = release.candidates(2)
+    for build in (old, new):
+        release.ci_builds(build)
+    release.promote(old)
+    release.vote(new, "build", "test1")
+    before = release.state()
+    run = release.trigger(new, dry_run=True, stages=["upstream"])
+    assert run.end() == "success"
+    assert release.state() == before
+    states = run.states()
+    assert states["upstream.periodic-dry-test1"] == "success"
+    assert states["upstream.promote.plan"] == states["upstream.promote.verify"] == "skipped"
+    waits = run.reason("upstream.periodic-dry-test2")
+    assert waits == "dry run: would wait for periodic-dry-test2: it has not voted yet"
+    assert str(run.reason("upstream.promote.plan")).startswith(
+        f"dry run: {len(CONTAINERS)} containers to copy, {2 * len(CONTAINERS)} tags to move, "
+        "2 links to move, 2 DLRN labels to move; nothing was changed"
+    )
+    log = run.log("upstream.promote.plan")
+    assert f"DLRN: dry-current {old.full_hash} -> {new.full_hash}" in log
+    assert f"images: link previous-dry-current nothing -> {old.full_hash}" in log
+    assert run.reason("phase1.start") == "stage phase1 was not chosen in the run's form"
+
+
+def test_ticks_that_have_nothing_to_do_end_as_skipped_and_say_why(world: World) -> None:
+    release = world.release("quiet")
+    first = release.build()
+    release.dlrn.promote(first, release.candidate_label)
+    world.api.pause(release.dag_id, paused=False)  # the schedule brings a run at once
+    tick = Run(world.api, release.dag_id, _first_run(world, release))
+    assert tick.end() == "success"
+    assert set(tick.states().values()) == {"skipped"}
+    assert str(tick.reason("source.build")).startswith(f"nothing new: consistent is {first.full_hash}, in ")
+
+    busy = release.trigger(release.build())
+    assert busy.end() == "success"
+    assert busy.reason("upstream.candidate") == f"CI busy with {first.full_hash}"
+    states = busy.states()
+    assert {states.pop("source.build"), states.pop("upstream.start")} == {"success"}
+    # Its start looks whether the stage before was left out or skipped.
+    assert set(states.values()) == {"skipped"}
+    assert (
+        release.dlrn.current(release.candidate_label)
+        == release.dlrn.entries(release.candidate_label, first)[0]
+    )
+
+
+def test_a_build_that_was_displaced_before_any_vote_asks_nobody(world: World) -> None:
+    release = world.release("displaced")
+    build, other = release.build(), release.build()
+    run = release.trigger(build)
+    run.wait_for(**{"upstream__periodic-displaced-build": "deferred"})
+    release.dlrn.promote(other, release.candidate_label)
+    assert run.end() == "success"
+    reason = f"not tested: displaced by {other.full_hash}"
+    assert run.reason("upstream.periodic-displaced-build") == reason
+    assert run.reason("upstream.builds.gate") == reason
+    assert run.states()["upstream.promote.dlrn"] == "skipped"
+
+
+def test_a_file_that_cannot_be_used_becomes_a_dag_that_shows_why(world: World) -> None:
+    world.api.wait_for_dag("broken-typo")
+    assert world.api.import_errors() == {}
+    world.api.pause("broken-typo", paused=False)
+    run = Run(world.api, "broken-typo", world.api.trigger("broken-typo"))
+    assert run.end() == "failed"
+    assert "unknown key; did you mean 'retry_delay'?" in run.log("show_error")
+
+
+def _first_run(world: World, release: Release) -> str:
+    found: list[str] = []
+
+    def scheduled() -> bool:
+        found[:] = [run.run_id for run in world.api.runs(release.dag_id)]
+        return bool(found)
+
+    wait_for(scheduled, "the schedule's run")
+    return found[-1]
