@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 
+import hypothesis
 import psutil
 import pytest
 
 from lab.dlrn_env import locked
 from lab.lab import Lab
+
+# Airflow reads its settings when it is imported, which is before any fixture.
+_AIRFLOW_HOME = tempfile.mkdtemp(prefix="rdo-promoter-tests-")
+atexit.register(shutil.rmtree, _AIRFLOW_HOME, ignore_errors=True)
+os.environ["AIRFLOW_HOME"] = _AIRFLOW_HOME
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+
+# No test is timed, and a machine may be busy.
+hypothesis.settings.register_profile("here", deadline=None)
+hypothesis.settings.load_profile("here")
 
 
 @pytest.fixture(scope="session")

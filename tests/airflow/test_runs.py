@@ -19,10 +19,10 @@ def start(release: Release, **form: object) -> Run:
     """Start a run on a new build, let CI's build job pass, and return it when the tests are awaited."""
     build = release.build(extended=True)
     run = release.trigger(build, **form)
-    run.wait_for(upstream__candidate="success")
+    run.wait_for("upstream.candidate")
     release.ci_builds(build)
     release.vote(build, "build")
-    run.wait_for(**{f"upstream__periodic-{release.namespace_}-test1": "deferred"})
+    run.wait_for(f"upstream.periodic-{release.namespace_}-test1", "deferred")
     return run
 
 
@@ -51,7 +51,7 @@ def test_a_build_goes_from_consistent_through_both_stages(world: World) -> None:
     assert release.state().label == old.full_hash
     release.vote(build, "test2-internal")
     release.vote(build, "test1")
-    tasks = run.wait_for(upstream__promote__verify="success", deadline=150)
+    tasks = run.wait_for("upstream.promote.verify", deadline=150)
     assert tasks[test1].state == "success"
     assert tasks[test2].state == "skipped"
     assert run.reason(test2) == "replaced by periodic-main-test2-internal"
@@ -110,7 +110,7 @@ def test_the_next_stage_stays_untouched_when_a_stage_failed_and_goes_on_when_tha
 
     release.vote(build, "test1", "test2", "weirdo-failed-promote")
     world.api.clear(run.dag_id, run.run_id, ["upstream.tests.gate"], downstream=True)
-    run.wait_for(upstream__promote__verify="success", deadline=150)
+    run.wait_for("upstream.promote.verify", deadline=150)
     assert release.state().label == build.full_hash
 
 
@@ -126,7 +126,7 @@ def test_a_promotion_that_was_killed_in_the_middle_is_completed_without_anybody(
     release.vote(build, "test1", "test2", "weirdo-killed-promote")
     hub = world.lab.registries.dockerhub.service.process()
     assert hub is not None
-    run.wait_for(upstream__promote__plan="success", deadline=150)
+    run.wait_for("upstream.promote.plan", deadline=150)
     hub.suspend()  # the copy or the tags hang now, whatever the run has come to
     try:
         run.wait(
@@ -143,7 +143,7 @@ def test_a_promotion_that_was_killed_in_the_middle_is_completed_without_anybody(
     finally:
         hub.resume()
     world.flow.restart("scheduler")
-    tasks = run.wait_for(upstream__promote__verify="success", deadline=200)
+    tasks = run.wait_for("upstream.promote.verify", deadline=200)
     assert max(task.try_number for name, task in tasks.items() if name.startswith("upstream.promote")) > 1
     state = release.state()
     assert (state.label, state.previous, state.rows) == (build.full_hash, old.full_hash, 3)
@@ -215,7 +215,7 @@ def test_a_build_that_was_displaced_before_any_vote_asks_nobody(world: World) ->
     release = world.release("displaced")
     build, other = release.build(), release.build()
     run = release.trigger(build)
-    run.wait_for(**{"upstream__periodic-displaced-build": "deferred"})
+    run.wait_for("upstream.periodic-displaced-build", "deferred")
     release.dlrn.promote(other, release.candidate_label)
     assert run.end() == "success"
     reason = f"not tested: displaced by {other.full_hash}"

@@ -68,14 +68,9 @@ class Run:
         """Wait until the tasks are as wanted."""
         return self.api.wait_for_tasks(self.dag_id, self.run_id, condition, what, deadline=deadline)
 
-    def wait_for(self, deadline: float = 100, **states: str) -> Tasks:
-        """Wait until tasks have states; `upstream__start="success"` means the task ``upstream.start``."""
-        wanted = {name.replace("__", "."): state for name, state in states.items()}
-        return self.wait(
-            lambda tasks: all(tasks[name].state == state for name, state in wanted.items()),
-            str(wanted),
-            deadline,
-        )
+    def wait_for(self, task_id: str, state: str = "success", deadline: float = 100) -> Tasks:
+        """Wait until a task has a state."""
+        return self.wait(lambda tasks: tasks[task_id].state == state, f"{task_id} is {state}", deadline)
 
     def end(self, deadline: float = 150) -> str:
         """Wait for the run's end and return its state."""

@@ -9,7 +9,7 @@ import pytest
 
 from rdo_promoter.engine import promote
 from rdo_promoter.engine.candidate import CandidateRules, admit, newest_build, tag_candidate
-from rdo_promoter.errors import PreflightError
+from rdo_promoter.errors import PreflightError, SupersededError
 from rdo_promoter.model.build import DlrnHash
 from rdo_promoter.model.promotion import Promotion
 from rdo_promoter.model.verdict import Criteria
@@ -93,7 +93,7 @@ def test_being_tested_again_makes_a_build_no_younger(rdo: Rdo) -> None:
     rdo.ci_builds(new)
     rdo.promote(new)
     admit(old, rules(rdo), rdo.dlrn, again=True)
-    with pytest.raises(promote.SupersededError):
+    with pytest.raises(SupersededError):
         promote.check_order(rdo.promotion(old), rdo)
 
 

@@ -11,6 +11,7 @@ from lab.images import kind_of, push_build
 from rdo_promoter.clients.registry.manifest import DOCKER_LIST, OCI_INDEX
 from rdo_promoter.engine import promote
 from rdo_promoter.errors import ConflictError, PreflightError, SupersededError
+from rdo_promoter.model.promotion import Promotion
 from tests.engine.rdo import CONTAINERS, Rdo
 
 pytestmark = pytest.mark.lab
@@ -84,7 +85,7 @@ def test_a_missing_container_refuses_everything(rdo: Rdo) -> None:
     before = rdo.state()
     rdo.ci_builds(new)
     incomplete = rdo.promotion(new)
-    incomplete = promote.Promotion(**{**vars(incomplete), "containers": (*CONTAINERS, "never-built")})
+    incomplete = Promotion(**{**vars(incomplete), "containers": (*CONTAINERS, "never-built")})
     with pytest.raises(PreflightError) as refused:
         promote.preflight(incomplete, rdo)
     assert refused.value.problems == (

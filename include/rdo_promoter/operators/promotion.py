@@ -11,6 +11,8 @@ from airflow.sdk import Asset, Context
 from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
 from airflow.sdk.timezone import utcnow
 
+from pydantic import JsonValue
+
 from rdo_promoter.engine import promote
 from rdo_promoter.model.build import Build, build_from_json
 from rdo_promoter.model.promotion import Promotion
@@ -88,7 +90,7 @@ class HoldOperator(PromotionOperator):
             store.set(_HOLDER, former)
         self.log.info("%s %s changes %s; looking again soon", promotion.build.short, former, promotion.label)
         later = timedelta(seconds=_LOOK_AGAIN + random.uniform(0, 5))  # noqa: S311 - jitter, no secret
-        raise AirflowRescheduleException(utcnow() + later)
+        raise AirflowRescheduleException(utcnow() + later)  # type: ignore[no-untyped-call]
 
     def _works(self, context: Context, run_id: object) -> bool:
         """Tell whether another run still has something to do in the group."""
@@ -219,7 +221,7 @@ class VerifyOperator(PromotionOperator):
         self.guard(context)
         promotion, was = self.promotion(context), self.was(context)
         promote.verify(promotion, self.services)
-        fact = {
+        fact: dict[str, JsonValue] = {
             "label": promotion.label,
             "full_hash": promotion.build.full_hash,
             "previous": was.full_hash if was else None,
@@ -227,6 +229,6 @@ class VerifyOperator(PromotionOperator):
             "registries": list(promotion.registries),
             "image_servers": list(promotion.link_on),
         }
-        context["outlet_events"][self.asset].extra = dict(fact)
+        context["outlet_events"][self.asset].extra = fact
         self.log.info("%s %s is verified everywhere", promotion.build.short, promotion.label)
         return fact
