@@ -10,7 +10,6 @@ from typing import Any
 from airflow.sdk import Asset, Context
 from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
 from airflow.sdk.timezone import utcnow
-
 from pydantic import JsonValue
 
 from rdo_promoter.engine import promote
