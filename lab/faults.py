@@ -27,6 +27,7 @@ class Fault:
     :param method: of these requests.
     :param forward: the service gets the request and does its work; only its answer is lost.
     :param answer: status that is answered instead; without one the connection is cut.
+    :param location: where the answer sends the client to.
     :param times: how many requests are hit.
     :param effect: done before the answer, in place of the service or after it.
     :param through: nothing goes wrong: after the effect the request is served as usual.
@@ -36,6 +37,7 @@ class Fault:
     method: str = "GET"
     forward: bool = False
     answer: int | None = None
+    location: str | None = None
     times: int = 1
     effect: Callable[[], object] | None = None
     through: bool = False
@@ -154,7 +156,10 @@ class FaultProxy:
                     self.connection.shutdown(socket.SHUT_RDWR)
                     return
                 page = f"<html><title>{fault.answer} Planned</title><p>planned by the fault proxy</p></html>"
-                self._answer(fault.answer, "Planned", [("Content-Type", "text/html")], page.encode())
+                headers = [("Content-Type", "text/html")]
+                if fault.location is not None:
+                    headers.append(("Location", fault.location))
+                self._answer(fault.answer, "Planned", headers, page.encode())
 
             def _answer(self, status: int, reason: str, headers: list[tuple[str, str]], body: bytes) -> None:
                 self.send_response_only(status, reason)

@@ -121,9 +121,14 @@ def test_wrong_addresses(lab_dlrn: LabDlrn, shaky: DlrnClient, api_proxy: FaultP
     api_proxy.add(Fault("/api/promotions", answer=200))
     with pytest.raises(AnswerError, match="without JSON"):
         shaky.current(label)
-    api_proxy.add(Fault("/api/health", "POST", answer=302))
-    with pytest.raises(ConfigError, match="302"):
+    # As a server does that wants https: followed, the POST would become a GET that needs no login.
+    health = f"{lab_dlrn.facts.api_url}/api/health"
+    api_proxy.add(Fault("/api/health", "POST", answer=302, location=health))
+    with pytest.raises(ConfigError, match=f"302.*points to {health}"):
         shaky.check_credentials()
+    promotions = f"{lab_dlrn.facts.api_url}/api/promotions"
+    api_proxy.add(Fault("/api/promotions", answer=301, location=f"{promotions}?promote_name={label}&limit=1"))
+    assert shaky.current(label) is None
 
 
 def test_certificates_are_verified(lab_dlrn: LabDlrn, label: str, tmp_path: Path) -> None:

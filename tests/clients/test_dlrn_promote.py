@@ -212,6 +212,21 @@ def test_link_that_moved_without_a_row_is_completed(
     assert len(shaky.promotions(label)) == 1
 
 
+def test_row_alone_does_not_count_when_the_link_names_another_build(
+    lab_dlrn: LabDlrn, shaky: DlrnClient, api_proxy: FaultProxy, label: str
+) -> None:
+    build, theirs = lab_dlrn.build(), lab_dlrn.build()
+    shaky.promote(build, label)
+    # A promotion of theirs moved the link and then failed to write its row.
+    link = dlrn.tree_folder(lab_dlrn.root) / label
+    link.unlink()
+    link.symlink_to(theirs.path)
+    api_proxy.add(Fault("/api/promote", "POST", answer=500))
+    shaky.promote(build, label)
+    assert shaky.label_hash(label) == build
+    assert [row.build for row in shaky.promotions(label)] == [build, build]
+
+
 def test_posts_are_bounded(lab_dlrn: LabDlrn, shaky: DlrnClient, api_proxy: FaultProxy, label: str) -> None:
     build = lab_dlrn.build()
     api_proxy.add(Fault("/api/promote", "POST", answer=500, times=3))

@@ -209,7 +209,7 @@ def test_environment_is_made_once_by_many(tmp_path: Path) -> None:
 def test_environment_takes_nothing_but_what_is_pinned(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.lock"
     wrong.write_text(f"six==1.17.0 --hash=sha256:{'0' * 64}\n")
-    with pytest.raises(LabError, match="(?i)hash"):
+    with pytest.raises(LabError, match=r"(?i)hash"):
         dlrn.ensure_environment(tmp_path / "lab", tmp_path / "shared", wrong)
     with pytest.raises(LabError, match="ensure_environment"):
         environment_python(tmp_path / "lab")
@@ -222,3 +222,20 @@ def test_pinned_requirements_have_hashes() -> None:
     for number in pins:
         assert "==" in lines[number]
         assert lines[number + 1].strip().startswith("--hash=sha256:")
+
+
+def test_history_of_the_past(lab_dlrn: LabDlrn, client: DlrnClient, label: str) -> None:
+    new = [dlrn.NewBuild(when=1_700_000_000 + number, name=f"{label}-{number}") for number in range(2)]
+    first, second = (build.build for build in new)
+    dlrn.add_history(
+        lab_dlrn.root,
+        new,
+        [dlrn.PastVote(first, "job-a", False, "https://logs.example.org/1", 1_700_000_100)],
+        [dlrn.PastPromotion(build, label, 1_700_000_200) for build in (first, second)],
+    )
+    assert [row.build for row in client.promotions(label)] == [second, first]
+    assert client.label_hash(label) == second
+    assert [(vote.job, vote.timestamp) for vote in client.votes(first)] == [
+        ("consistent", 1_700_000_000),
+        ("job-a", 1_700_000_100),
+    ]
