@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import psutil
@@ -41,13 +42,13 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     shared, users = Lab(folder / "lab"), folder / "lab-users"
     users.mkdir(exist_ok=True)
     with locked(folder / "lab.lock"):
-        shared.up()
         (users / str(os.getpid())).touch()
+        _end_abandoned(folder)
+        shared.up()
     yield shared
     with locked(folder / "lab.lock"):
         (users / str(os.getpid())).unlink()
-        # A worker that was killed is no user any more.
-        if not any(psutil.pid_exists(int(user.name)) for user in users.iterdir()):
+        if not _used(users):
             shared.down()
 
 
@@ -55,3 +56,15 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 def namespace() -> str:
     """A name that no other test has: for labels, registry namespaces, releases and image folders."""
     return f"t{uuid.uuid4().hex[:8]}"
+
+
+def _used(users: Path) -> bool:
+    """Tell whether any worker still uses a lab; one that was killed does not."""
+    return any(psutil.pid_exists(int(user.name)) for user in users.iterdir())
+
+
+def _end_abandoned(folder: Path) -> None:
+    """End the labs of earlier sessions that were killed, and so could not do it themselves."""
+    for users in folder.parent.glob("pytest-*/lab-users"):
+        if users.parent != folder and not _used(users):
+            Lab(users.parent / "lab").down()
