@@ -25,7 +25,7 @@ from lab import session
 from lab.airflow_settings import USER, environment, password
 from lab.ports import assign
 from lab.postgres import Postgres
-from lab.service import HOST, LabError, Service
+from lab.service import HOST, LabError, Service, wait_for
 
 #: The services in the order of starting; the name is also the `airflow` command.
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
@@ -42,6 +42,9 @@ _HEALTH = {
 
 #: The log servers would listen on all interfaces; see airflow_settings.
 _ARGUMENTS = {"scheduler": ["--skip-serve-logs"], "triggerer": ["--skip-serve-logs"]}
+
+#: Seconds to start on a machine that has a lot else to do; ten are common.
+_DEADLINE = 180.0
 
 Progress = Callable[[str], None]
 
@@ -104,7 +107,7 @@ class Airflow:
             ready=lambda _: component in self.healthy(),
             env=self.environment,
             cwd=self.home,
-            deadline=120.0,
+            deadline=_DEADLINE,
         )
 
     def up(self, progress: Progress = lambda _: None) -> None:
@@ -120,8 +123,9 @@ class Airflow:
             postgres.service.wait_ready()
             progress("database answers")
         services = [self.service(component) for component in COMPONENTS]
-        for service in services:
-            _start(service)
+        started = [_start(service) for service in services]
+        if started[0]:
+            self._warm(services[0])
         for component, service in zip(COMPONENTS, services, strict=True):
             service.wait_ready()
             progress(f"{component} is healthy")
@@ -148,6 +152,19 @@ class Airflow:
             for component, started in running.items()
             if _alive(page.get(_HEALTH[component]) or {}, _HEALTH[component], started)
         )
+
+    def _warm(self, api_server: Service) -> None:
+        """Let the API server load the execution API, which it would do, for seconds, at the first task."""
+
+        def asked() -> bool:
+            if api_server.process() is None:
+                api_server.wait_ready()  # says why it ended
+            try:
+                return requests.get(f"{self.url}/execution/health", timeout=_DEADLINE).ok
+            except requests.RequestException:
+                return False
+
+        wait_for(asked, "the execution API answers", deadline=_DEADLINE, every=0.2)
 
     def kill(self, component: str) -> None:
         """End a component as a crash would: at once, with everything that it has started."""

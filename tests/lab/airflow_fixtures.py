@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 from lab.airflow import Airflow, down
 from lab.airflow_api import AirflowApi
 
@@ -44,6 +46,19 @@ def running_airflow(
         yield airflow
     finally:
         down(root)
+        assert left_behind(airflow) == []
+
+
+def left_behind(airflow: Airflow) -> list[str]:
+    """Return the command lines of processes that work in the Airflow's folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()).is_relative_to(airflow.home):
+                found.append(" ".join(process.cmdline()))
+        except psutil.Error:
+            continue
+    return found
 
 
 def api(airflow: Airflow) -> AirflowApi:

@@ -1,8 +1,9 @@
-"""A Dag for the tests of waiting: pins a build as the real ones do, and waits for jobs. Read by Airflow."""
+"""Dags for the tests of waiting: they pin a build as the real ones do, and wait for jobs. Read by Airflow."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from airflow.sdk import DAG, Param, TaskGroup, task
@@ -10,34 +11,40 @@ from airflow.sdk import DAG, Param, TaskGroup, task
 from rdo_promoter.hooks.services import ConnectionServices
 from rdo_promoter.sensors.job import JobSensor
 
-SERVICES = ConnectionServices("dlrn_test", os.environ["AIRFLOW_VAR_REPO_URL"])
+REPO_URL = Path(os.environ["RDO_PROMOTER_RELEASES"], "repo_url").read_text()
+SERVICES = ConnectionServices("dlrn_test", REPO_URL)
 ALTERNATIVES = {"replaced": ["other", "internal"]}
 JOBS = ("passes", "flaky", "replaced", "never")
+PARAMS = {"dry_run": Param(False, type="boolean"), "build": Param("", type="string"), "since": Param(0)}
 
-with DAG(
-    "waiting",
-    schedule=None,
-    params={"dry_run": Param(False, type="boolean"), "build": Param("", type="string"), "since": Param(0)},
-) as dag:
-    with TaskGroup("source"):
 
-        @task
-        def build(**context: Any) -> None:
-            for key in ("build", "since"):
-                context["ti"].xcom_push(key=key, value=context["params"][key])
+def make(dag_id: str, jobs: tuple[str, ...]) -> None:
+    with DAG(dag_id, schedule=None, params=PARAMS, is_paused_upon_creation=False):
+        with TaskGroup("source"):
 
-        pinned = build()
-    for job in JOBS:
-        pinned >> JobSensor(
-            task_id=job,
-            services=SERVICES,
-            job=job,
-            alternatives=ALTERNATIVES.get(job, []),
-            stage_jobs=[*JOBS, "other", "internal"],
-            candidate_label="testing",
-            promoted_label="current",
-            since="{{ ti.xcom_pull(task_ids='source.build', key='since', map_indexes=-1) }}",
-            within=25 if job == "never" else 3600,
-            look_again=3,
-            poll=1,
-        )
+            @task
+            def build(**context: Any) -> None:
+                for key in ("build", "since"):
+                    context["ti"].xcom_push(key=key, value=context["params"][key])
+
+            pinned = build()
+        for job in jobs:
+            sensor = JobSensor(
+                task_id=job,
+                services=SERVICES,
+                job=job,
+                alternatives=ALTERNATIVES.get(job, []),
+                stage_jobs=[*jobs, "other", "internal"],
+                candidate_label=f"{dag_id}-testing",
+                promoted_label=f"{dag_id}-current",
+                since="{{ ti.xcom_pull(task_ids='source.build', key='since', map_indexes=-1) }}",
+                within=30 if job == "never" else 3600,
+                look_again=3,
+                poll=1,
+            )
+            pinned >> sensor
+
+
+make("waiting", JOBS)
+for name in ("lost", "dry", "killed"):
+    make(name, ("passes", "fails"))

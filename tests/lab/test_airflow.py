@@ -1,0 +1,185 @@
+"""The lab's Airflow, and waiting for CI in its triggerer on a real DLRN."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lab import session
+from lab.airflow import COMPONENTS, Airflow
+from lab.airflow_api import AirflowApi, TaskInstance
+from lab.faults import FaultProxy
+from lab.service import HOST, LabError
+from rdo_promoter.clients.dlrn import DlrnClient
+from rdo_promoter.model.build import DlrnHash
+from tests.clients.dlrn_lab import LabDlrn
+from tests.lab.airflow_fixtures import api as api_of
+from tests.lab.airflow_fixtures import running_airflow
+
+pytest_plugins = ["tests.clients.dlrn_fixtures"]
+pytestmark = [pytest.mark.airflow, pytest.mark.lab, pytest.mark.timeout(300)]
+
+#: Seconds; generous, as the first trigger loads the execution API in the triggerer.
+PATIENCE = 120.0
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """An Airflow whose Dags wait for the votes of a DLRN."""
+
+    airflow: Airflow
+    api: AirflowApi
+    proxy: FaultProxy
+
+    def start(self, dag_id: str, build: DlrnHash, since: int, **conf: object) -> str:
+        self.api.wait_for_dag(dag_id)
+        return self.api.trigger(dag_id, {"build": json.dumps(build.to_json()), "since": since, **conf})
+
+    def until(self, dag_id: str, run_id: str, **states: str) -> dict[str, TaskInstance]:
+        def as_wanted(tasks: dict[str, TaskInstance]) -> bool:
+            return all(tasks[task].state == state for task, state in states.items())
+
+        return self.api.wait_for_tasks(dag_id, run_id, as_wanted, str(states), deadline=PATIENCE)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def waiting(lab_dlrn: LabDlrn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Waiting]:
+    root = tmp_path_factory.mktemp("airflow")
+    for name in ("dags", "releases"):
+        (root / name).mkdir()
+    shutil.copy(Path(__file__).with_name("waiting_dag.py"), root / "dags")
+    (root / "releases" / "repo_url").write_text(lab_dlrn.facts.repo_url)
+    with FaultProxy(lab_dlrn.facts.api_url) as proxy:
+        connections = {"dlrn_test": json.dumps({"conn_type": "dlrn", "host": proxy.url})}
+        with running_airflow(root, connections, dags=root / "dags", releases=root / "releases") as airflow:
+            yield Waiting(airflow, api_of(airflow), proxy)
+
+
+def pids(airflow: Airflow) -> dict[str, int]:
+    found = {component: airflow.service(component).process() for component in COMPONENTS}
+    return {component: process.pid for component, process in found.items() if process is not None}
+
+
+def test_everything_is_healthy_and_up_again_changes_nothing(waiting: Waiting) -> None:
+    before = pids(waiting.airflow)
+    assert set(before) == set(COMPONENTS)
+    said: list[str] = []
+    waiting.airflow.up(said.append)
+    assert pids(waiting.airflow) == before
+    assert waiting.airflow.healthy() == set(COMPONENTS)
+    assert "database answers" not in said
+
+
+def test_it_listens_on_this_machine_alone(waiting: Waiting) -> None:
+    processes = [process for name in COMPONENTS for process in session.members(waiting.airflow.service(name))]
+    listening = [
+        connection.laddr.ip
+        for process in processes
+        for connection in process.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert set(listening) == {HOST}
+
+
+def test_only_the_right_password_opens_it(waiting: Waiting) -> None:
+    with pytest.raises(LabError, match="lets admin not in: 401"):
+        AirflowApi(waiting.airflow.url, "admin", "guessed").dag_ids()
+    for name in ("passwords.json", "fernet.key", "jwt.key", "api.key", "postgres.password"):
+        assert (waiting.airflow.home / name).stat().st_mode & 0o777 == 0o600
+
+
+def test_jobs_pass_fail_and_are_rerun_are_replaced_and_come_too_late(
+    waiting: Waiting, lab_dlrn: LabDlrn, client: DlrnClient
+) -> None:
+    build, api = lab_dlrn.build(), waiting.api
+    since = client.promote(build, "waiting-testing").timestamp
+    client.report_vote(build, "flaky", False, "http://logs/flaky/1")
+    client.report_vote(build, "internal", True, "http://logs/internal")
+    asked, began = len(waiting.proxy.seen("GET", "repo_status")), time.monotonic()
+    run_id = waiting.start("waiting", build, since)
+
+    tasks = waiting.until("waiting", run_id, replaced="skipped")
+    assert tasks["passes"].state == "deferred"
+    waiting.until("waiting", run_id, flaky="up_for_retry")
+    client.report_vote(build, "passes", True, "http://logs/passes")
+    waiting.until("waiting", run_id, passes="success")
+    client.report_vote(build, "flaky", True, "http://logs/flaky/2", timestamp=client.now() + 1)
+    waiting.until("waiting", run_id, flaky="success", never="failed")
+    questions = len(waiting.proxy.seen("GET", "repo_status")) - asked
+    # One question a poll however many wait, and now and then one for a feed that has ended meanwhile.
+    assert questions <= 1.2 * (time.monotonic() - began) + 5
+
+    tasks = api.tasks("waiting", run_id)
+    assert tasks["flaky"].try_number >= 2
+    assert tasks["never"].try_number == 1
+    assert tasks["never"].max_tries > 1
+    assert api.xcom("waiting", run_id, "passes") == {
+        "state": "passed",
+        "job": "passes",
+        "url": "http://logs/passes",
+        "reason": "passed",
+    }
+    assert api.xcom("waiting", run_id, "replaced", "reason") == "replaced by internal"
+    assert api.xcom("waiting", run_id, "replaced")["url"] == "http://logs/internal"
+    assert f"never did not vote on {build.full_hash}" in api.xcom("waiting", run_id, "never", "reason")
+    log = api.log("waiting", run_id, "flaky")
+    assert f"{build.short} waiting for flaky until" in log
+    assert f"{build.short} flaky: failed; a newer vote may replace this one" in log
+    assert "http://logs/flaky/1" in log
+
+
+def test_a_build_that_lost_its_labels_is_skipped(
+    waiting: Waiting, lab_dlrn: LabDlrn, client: DlrnClient
+) -> None:
+    first, second = lab_dlrn.build(), lab_dlrn.build()
+    # DLRN's rows have a resolution of a second, and an older row displaces nobody.
+    since = client.promote(first, "lost-testing").timestamp - 1
+    displaced = waiting.start("lost", first, since)
+    waiting.until("lost", displaced, passes="deferred", fails="deferred")
+    client.promote(second, "lost-testing")
+    waiting.until("lost", displaced, passes="skipped", fails="skipped")
+    reason = f"not tested: displaced by {second.full_hash}"
+    assert waiting.api.xcom("lost", displaced, "fails", "reason") == reason
+
+    client.report_vote(first, "fails", False, "http://logs/fails")
+    superseded = waiting.start("lost", first, since)
+    waiting.until("lost", superseded, passes="deferred")
+    client.promote(second, "lost-current")
+    waiting.until("lost", superseded, passes="skipped", fails="skipped")
+    reason = f"superseded by {second.full_hash}"
+    assert waiting.api.xcom("lost", superseded, "passes", "reason") == reason
+
+
+def test_a_dry_run_waits_for_nothing(waiting: Waiting, lab_dlrn: LabDlrn, client: DlrnClient) -> None:
+    build = lab_dlrn.build()
+    client.report_vote(build, "passes", True, "http://logs/passes")
+    run_id = waiting.start("dry", build, client.now(), dry_run=True)
+    waiting.until("dry", run_id, passes="success", fails="skipped")
+    reason = "dry run: would wait for fails: it has not voted yet"
+    assert waiting.api.xcom("dry", run_id, "fails", "reason") == reason
+
+
+def test_waiting_goes_on_after_everything_was_killed(
+    waiting: Waiting, lab_dlrn: LabDlrn, client: DlrnClient
+) -> None:
+    build = lab_dlrn.build()
+    since = client.promote(build, "killed-testing").timestamp
+    run_id = waiting.start("killed", build, since)
+    waiting.until("killed", run_id, passes="deferred", fails="deferred")
+    before = pids(waiting.airflow)
+    for component in COMPONENTS:
+        waiting.airflow.kill(component)
+    assert waiting.airflow.healthy() == frozenset()
+    waiting.airflow.up()
+    assert not set(before.values()) & set(pids(waiting.airflow).values())
+    for job in ("passes", "fails"):
+        client.report_vote(build, job, True, f"http://logs/{job}")
+    waiting.until("killed", run_id, passes="success", fails="success")
+    assert waiting.api.wait_for_run("killed", run_id).state == "success"
