@@ -9,12 +9,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab import demo_report
+from lab import airflow, demo_report
 from lab.airflow import Airflow
 from lab.airflow_api import FINISHED, AirflowApi, DagRun, TaskInstance
 from lab.lab import PROJECT, Lab
@@ -74,9 +74,8 @@ def run_demo(root: Path, *, exit_after: bool = False) -> int:
         verified = False
         try:
             lab.down(purge=True)
-            verified = _demo(lab, progress)
+            verified = _demo(lab, progress, stay=stay)
             if stay:
-                print("Ctrl-C stops everything.", flush=True)
                 threading.Event().wait()
         except KeyboardInterrupt:
             print("\nstopping", flush=True)
@@ -92,7 +91,7 @@ def run_demo(root: Path, *, exit_after: bool = False) -> int:
     return 0 if verified else 1
 
 
-def _demo(lab: Lab, progress: Progress) -> bool:
+def _demo(lab: Lab, progress: Progress, *, stay: bool) -> bool:
     flow, api = _start(lab, progress)
     promoted = lab.release.promoted
     expected, before = (demo_report.labelled(lab, label) for label in ("consistent", promoted))
@@ -108,36 +107,45 @@ def _demo(lab: Lab, progress: Progress) -> bool:
     print(f"Airflow: {flow.url}/dags/{run.dag_id}/runs/{run.run_id}  user {user}  password {password}")
     if not report.verified:
         print(f"not verified; logs: {lab.root / 'run'} and {lab.root / 'airflow' / 'logs'}")
+    if stay:
+        print("all of it stays up until Ctrl-C")
     print(report.last_line(seconds), flush=True)
     return report.verified
 
 
 def _start(lab: Lab, progress: Progress) -> tuple[Airflow, AirflowApi]:
     """Start the lab, CI and Airflow; Airflow, which takes longest, as soon as it knows the addresses."""
-    flows: list[Airflow] = []
     with ThreadPoolExecutor(1) as pool:
-        coming: list[Future[None]] = []
-
-        def prepared() -> None:
-            flow = Airflow(
-                root=lab.root,
-                dags_folder=PROJECT / "dags",
-                plugins_folder=PROJECT / "plugins",
-                releases=lab.releases,
-                connections=lab.connections(),
+        coming: list[Future[Airflow]] = []
+        try:
+            lab.up(
+                lambda text: progress.say(f"lab: {text}"),
+                prepared=lambda: coming.append(pool.submit(_start_airflow, lab, progress)),
             )
-            flows.append(flow)
-            coming.append(pool.submit(flow.up, lambda text: progress.say(f"airflow: {text}")))
-
-        lab.up(lambda text: progress.say(f"lab: {text}"), prepared)
-        lab.start_ci(speed=float(os.environ.get("DEMO_SPEED", "1")))
-        progress.say("lab: DLRN, two registries, the image server and CI are up")
-        for future in coming:
-            future.result()
-    flow = flows[0]
+            lab.start_ci(speed=float(os.environ.get("DEMO_SPEED", "1")))
+            progress.say("lab: DLRN, two registries, the image server and CI are up")
+            flow = coming[0].result()
+        except BaseException:
+            # It would start the rest before it hears of this; ending what is there makes it give up.
+            while coming and not coming[0].done():
+                airflow.down(lab.root)
+                wait(coming, timeout=0.5)
+            raise
     user, password = flow.login
     progress.say(f"airflow is up: {flow.url}  user {user}  password {password}")
     return flow, AirflowApi(flow.url, user, password)
+
+
+def _start_airflow(lab: Lab, progress: Progress) -> Airflow:
+    flow = Airflow(
+        root=lab.root,
+        dags_folder=PROJECT / "dags",
+        plugins_folder=PROJECT / "plugins",
+        releases=lab.releases,
+        connections=lab.connections(),
+    )
+    flow.up(lambda text: progress.say(f"airflow: {text}"))
+    return flow
 
 
 def _run(api: AirflowApi, dag_id: str, progress: Progress) -> DagRun:

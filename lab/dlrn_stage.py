@@ -140,7 +140,6 @@ class Stage:
                 component=None,
             )
         )
-        self.session.commit()
 
     def purge(self, *, build: dict[str, str | None], flagged: bool) -> None:
         """Remove a build's directory, as ``dlrn-purge`` does; unflagged, as a disk that lost it would."""
@@ -228,6 +227,7 @@ def main() -> None:
         "purge": stage.purge,
     }
     made = [ops[step.pop("op")](**step) for step in order["steps"]]
+    stage.session.commit()
     db.closeSession(stage.session)
     json.dump(made, answer)
     answer.close()

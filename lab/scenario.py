@@ -227,6 +227,8 @@ def load(name_or_file: str) -> Scenario:
         raise LabError(f"no scenario {name_or_file!r}: give a YAML file or one of {', '.join(SCENARIOS)}")
     try:
         data = yaml.safe_load(file.read_text()) or {}
+        if not isinstance(data, dict):
+            raise TypeError(f"a {type(data).__name__} where a mapping is needed")
         unknown = sorted(set(data) - {"default", "jobs", *_TIMES})
         if unknown:
             raise LabError(f"{file}: unknown key {unknown[0]!r}; known: default, jobs, {', '.join(_TIMES)}")
