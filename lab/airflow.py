@@ -233,7 +233,7 @@ def _stop(service: Service, sig: signal.Signals = signal.SIGTERM) -> None:
     """End a service, and what it has started."""
     if service.process() is None:
         session.end(service)
-    service.stop(sig, deadline=5)
+    service.stop(sig, deadline=3)
 
 
 def _migrate(root: Path, url: str) -> None:

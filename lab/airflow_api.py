@@ -121,11 +121,16 @@ class AirflowApi:
         return answer.get("value")
 
     def log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1) -> str:
-        """Return the log of a task's try, a line an event."""
+        """Return the log of a task's try, a line an event, an exception with its message."""
         path = f"{_task_path(dag_id, run_id, task_id)}/logs/{try_number}"
         answer = self._ask("GET", path, params={"full_content": "true"}, missing_ok=True)
-        events = answer.get("content", [])
-        return "\n".join(str(entry["event"]) if isinstance(entry, dict) else str(entry) for entry in events)
+        lines: list[str] = []
+        for entry in answer.get("content", []):
+            lines.append(str(entry["event"]) if isinstance(entry, dict) else str(entry))
+            if isinstance(entry, dict):
+                errors = entry.get("error_detail") or []
+                lines += [f"{error['exc_type']}: {error['exc_value']}" for error in errors]
+        return "\n".join(lines)
 
     def clear(
         self, dag_id: str, run_id: str, task_ids: Collection[str], *, downstream: bool = False

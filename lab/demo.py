@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -73,7 +74,7 @@ def run_demo(root: Path, *, exit_after: bool = False) -> int:
         lab, progress = Lab(root), Progress()
         verified = False
         try:
-            lab.down(purge=True)
+            _clear(lab)
             verified = _demo(lab, progress, stay=stay)
             if stay:
                 threading.Event().wait()
@@ -89,6 +90,19 @@ def run_demo(root: Path, *, exit_after: bool = False) -> int:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             lab.down()
     return 0 if verified else 1
+
+
+def _clear(lab: Lab) -> None:
+    """End and remove what an earlier demonstration has left.
+
+    Thousands of small files take a while to go, so they go aside first and then while everything starts.
+    """
+    lab.down()
+    root = lab.root
+    if root.exists():
+        root.rename(root.with_name(f"{root.name}.old-{os.getpid()}"))
+    for old in root.parent.glob(f"{root.name}.old-*"):
+        threading.Thread(target=shutil.rmtree, args=(old,), kwargs={"ignore_errors": True}).start()
 
 
 def _demo(lab: Lab, progress: Progress, *, stay: bool) -> bool:

@@ -228,7 +228,7 @@ def load(name_or_file: str) -> Scenario:
     try:
         data = yaml.safe_load(file.read_text()) or {}
         if not isinstance(data, dict):
-            raise TypeError(f"a {type(data).__name__} where a mapping is needed")
+            raise TypeError(f"a {type(data).__name__} where a mapping is needed")  # noqa: TRY301 - told below
         unknown = sorted(set(data) - {"default", "jobs", *_TIMES})
         if unknown:
             raise LabError(f"{file}: unknown key {unknown[0]!r}; known: default, jobs, {', '.join(_TIMES)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
@@ -17,17 +18,27 @@ from rdo_promoter.model.build import Build, build_from_json
 #: The task that pins the run's build, and the XCom key under which it leaves it.
 BUILD_TASK = "source.build"
 BUILD_KEY = "build"
-#: The XCom key of the sentence that says why a task was skipped.
+#: The XCom key of the sentence that says why a task was skipped, or failed for good.
 REASON_KEY = "reason"
+
+log = logging.getLogger(__name__)
 
 #: What an operator leaves in XCom for people and for later tasks.
 Result = dict[str, Any]
 
 
 def skip(context: Context, reason: str) -> AirflowSkipException:
-    """Leave the reason in XCom and return the exception that ends the task as skipped."""
+    """Leave the reason in the log and in XCom and return the exception that ends the task as skipped."""
+    log.info("%s", reason)
     context["ti"].xcom_push(key=REASON_KEY, value=reason)
     return AirflowSkipException(reason)
+
+
+def fail(context: Context, reason: str) -> AirflowFailException:
+    """Leave the reason in the log and in XCom and return the exception that fails the task for good."""
+    log.error("%s", reason)
+    context["ti"].xcom_push(key=REASON_KEY, value=reason)
+    return AirflowFailException(reason)
 
 
 def run_build(context: Context) -> Build:
@@ -37,8 +48,9 @@ def run_build(context: Context) -> Build:
     """
     text = context["ti"].xcom_pull(task_ids=BUILD_TASK, key=BUILD_KEY)
     if text is None:
-        raise AirflowFailException(
-            f"{BUILD_TASK} left no build in this run; clear {BUILD_TASK} together with what follows it"
+        raise fail(
+            context,
+            f"{BUILD_TASK} left no build in this run; clear {BUILD_TASK} together with what follows it",
         )
     return build_from_json(json.loads(text))
 
@@ -70,7 +82,7 @@ class PromoterOperator(BaseOperator):
         except SupersededError as error:
             raise skip(context, str(error)) from error
         except PermanentError as error:
-            raise AirflowFailException(f"{type(error).__name__}: {error}") from error
+            raise fail(context, f"{type(error).__name__}: {error}") from error
 
     @abstractmethod
     def act(self, context: Context) -> Result | None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowFailException
 
 from rdo_promoter.engine.observe import standing
 from rdo_promoter.model.order import displaced, superseded
 from rdo_promoter.model.verdict import Criteria, judge
-from rdo_promoter.operators.base import PromoterOperator, Result, is_dry_run, run_build, skip
+from rdo_promoter.operators.base import PromoterOperator, Result, fail, is_dry_run, run_build, skip
 
 
 class GateOperator(PromoterOperator):
@@ -64,8 +63,9 @@ class GateOperator(PromoterOperator):
             assert tested is not None
             raise skip(context, f"not tested: displaced by {tested.build.full_hash}")
         if not verdict.met:
-            raise AirflowFailException(
+            raise fail(
+                context,
                 f"{build.full_hash} does not meet the criteria: {verdict.summary()}. "
-                "Rerun those jobs on this hash and clear this gate with what follows it"
+                "Rerun those jobs on this hash and clear this gate with what follows it",
             )
         return {"met": True, "summary": verdict.summary()}

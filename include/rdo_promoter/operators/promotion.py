@@ -8,14 +8,14 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Asset, Context
-from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
+from airflow.sdk.exceptions import AirflowRescheduleException
 from airflow.sdk.timezone import utcnow
 from pydantic import JsonValue
 
 from rdo_promoter.engine import promote
 from rdo_promoter.model.build import Build, build_from_json
 from rdo_promoter.model.promotion import Promotion
-from rdo_promoter.operators.base import PromoterOperator, Result, is_dry_run, run_build, skip
+from rdo_promoter.operators.base import PromoterOperator, Result, fail, is_dry_run, run_build, skip
 
 #: States in which a task of the group will do nothing more.
 _ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
@@ -50,16 +50,17 @@ class PromotionOperator(PromoterOperator):
         """Return the build that held the label when the group made its plan."""
         found = context["ti"].xcom_pull(task_ids=f"{self.group}.plan")
         if found is None:
-            raise AirflowFailException(f"{self.group}.plan left no plan: clear the whole group {self.group}")
+            raise fail(context, f"{self.group}.plan left no plan: clear the whole group {self.group}")
         return build_from_json(json.loads(found["was"])) if found["was"] else None
 
     def guard(self, context: Context) -> None:
         """Refuse to work unless this run holds the label: a task cleared alone may come too late."""
         holder = context["asset_state_store"][self.asset].get(_HOLDER)
         if holder != context["run_id"]:
-            raise AirflowFailException(
+            raise fail(
+                context,
                 f"the labels of {self.asset.uri} are held by {holder or 'no run'}: "
-                f"clear the whole group {self.group}, not this task alone"
+                f"clear the whole group {self.group}, not this task alone",
             )
 
 

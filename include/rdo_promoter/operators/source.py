@@ -6,12 +6,13 @@ import json
 from typing import Any
 
 from airflow.sdk import Context
+from airflow.sdk.exceptions import DownstreamTasksSkipped
 
 from rdo_promoter.engine.candidate import CONSISTENT, newest_build
 from rdo_promoter.engine.observe import single
 from rdo_promoter.errors import ConfigError, NotFoundError
 from rdo_promoter.model.build import DlrnHash, build_from_json
-from rdo_promoter.operators.base import BUILD_KEY, PromoterOperator, Result, form, run_build, skip
+from rdo_promoter.operators.base import BUILD_KEY, REASON_KEY, PromoterOperator, Result, form, run_build, skip
 
 #: Where the pinned build survives a clear of its task.
 _PINNED = "pinned"
@@ -21,7 +22,7 @@ class PinBuildOperator(PromoterOperator):
     """Pin the build that this run carries: the one named in the form, or the newest.
 
     From then on the run works on that hash; no later step resolves a label to find out what to work on.
-    A scheduled run with nothing new ends as skipped.
+    A scheduled run with nothing new ends here, everything behind this task skipped.
 
     :param source: the label of the newest build, ``consistent`` as a rule.
     :param candidate_label: the label that CI tests: a build that held it is not new.
@@ -63,8 +64,12 @@ class PinBuildOperator(PromoterOperator):
                 )
             return build
         found = newest_build(dlrn, self.source, self.candidate_label)
-        if found.nothing_new and run.run_type == "scheduled":
-            raise skip(context, found.nothing_new)
+        if found.nothing_new and run.run_type != "manual":
+            self.log.info("%s %s", found.build.short, found.nothing_new)
+            context["ti"].xcom_push(key=REASON_KEY, value=found.nothing_new)
+            # All at once: skipping them one after the other takes the scheduler a while in each tick.
+            behind = sorted(task.task_id for task in self.get_flat_relatives())
+            raise DownstreamTasksSkipped(tasks=behind)  # type: ignore[no-untyped-call]
         if found.nothing_new:
             self.log.info("%s %s; carried all the same, as asked", found.build.short, found.nothing_new)
         return found.build

@@ -99,9 +99,9 @@ class WaitFor(Step):
             votes_in = EmptyOperator(
                 task_id=f"{waits}.votes_in",
                 task_display_name="votes_in",
-                # Sensors fail and are skipped for people to see; the step before is among the upstream
-                # tasks, so that a run without a build is skipped as a whole.
-                trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS,
+                # Sensors fail and are skipped for people to see; every other rule would skip this task when
+                # one of them was skipped. It does nothing, so it may run whatever came before.
+                trigger_rule=TriggerRule.ALL_DONE,
             )
             gate = GateOperator(
                 task_id=f"{waits}.gate",
@@ -115,6 +115,6 @@ class WaitFor(Step):
         before = list(chain.tail)
         for sensor in sensors:
             sensor.set_upstream(before)
-        votes_in.set_upstream([*before, *sensors, *chain.aside])
+        votes_in.set_upstream([*sensors, *chain.aside])
         gate.set_upstream([*before, votes_in])
         return Chain((gate,))
