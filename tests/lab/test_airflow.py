@@ -24,10 +24,16 @@ from tests.lab.airflow_fixtures import api as api_of
 from tests.lab.airflow_fixtures import running_airflow
 
 pytest_plugins = ["tests.clients.dlrn_fixtures"]
-pytestmark = [pytest.mark.airflow, pytest.mark.lab, pytest.mark.timeout(300)]
+#: One Airflow for all of them, also with `pytest -n 2 --dist loadgroup`.
+pytestmark = [
+    pytest.mark.airflow,
+    pytest.mark.lab,
+    pytest.mark.timeout(600),
+    pytest.mark.xdist_group("airflow"),
+]
 
 #: Seconds; generous, as the first trigger loads the execution API in the triggerer.
-PATIENCE = 120.0
+PATIENCE = 180.0
 
 
 @dataclass(frozen=True)
