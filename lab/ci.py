@@ -68,7 +68,7 @@ class Ci:
     _done: set[tuple[int, Build]] = field(default_factory=set)
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4))
 
-    def run(self, *, once: bool = False, every: float = 0.5, stop: threading.Event | None = None) -> None:
+    def run(self, *, once: bool = False, every: float = 1.0, stop: threading.Event | None = None) -> None:
         """Watch until told to stop.
 
         :param once: end when no job has anything left to do on the builds of now.

@@ -52,9 +52,10 @@ def _belongs(process: psutil.Process, root: str) -> bool:
             return False
         if process.environ().get(MARK) == root:
             return True
-        # sshd writes its title over its environment; what is left names its configuration.
+        # These write their title over their environment; what is left is the title and the working directory.
         words = " ".join(process.cmdline())
-        return words.startswith("sshd") and f" {root}/" in words
+        titled = words.startswith(("sshd", "airflow "))
+        return titled and (f" {root}/" in words or process.cwd().startswith(f"{root}/"))
     except (psutil.Error, OSError):
         # Ended meanwhile, or somebody else's.
         return False
