@@ -16,8 +16,10 @@ from lab.service import LabError
 
 LOCK = Path(__file__).with_name("requirements-dlrn.lock")
 
-#: Environment variable that names a folder which several labs share.
-SHARED = "LAB_ENV"
+#: Environment variable that names the folder of the environments that several labs share.
+SHARED = "RDO_LAB_ENV"
+#: That folder when the variable is not set: beside the checkout's own `.venv`.
+DEFAULT = Path(__file__).resolve().parent.parent / ".lab-env"
 
 
 @contextmanager
@@ -32,15 +34,14 @@ def locked(file: Path) -> Iterator[None]:
 def ensure_environment(root: Path, shared: Path | None = None, requirements: Path = LOCK) -> Path:
     """Make DLRN's environment unless it is there, and remember it for the lab; return its Python.
 
-    It stands in ``shared``, else in the folder that ``$LAB_ENV`` names, else in the lab itself, in a
-    folder of its own for each state of the pinned requirements: one that is in use never changes.
+    It stands in ``shared``, else in the folder that `SHARED` names, in a folder of its own for each state
+    of the pinned requirements: one that is in use never changes.
 
     :param root: the lab's folder.
     :param requirements: pinned packages, with hashes.
     :raises LabError: when it cannot be made.
     """
-    variable = os.environ.get(SHARED)
-    folder = shared or (Path(variable) / "dlrn" if variable else root / "dlrn" / "venv")
+    folder = shared or Path(os.environ.get(SHARED) or DEFAULT) / "dlrn"
     venv = folder.resolve() / hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
     complete = venv / "complete"
     with locked(folder / "lock"):

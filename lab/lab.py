@@ -26,9 +26,6 @@ from rdo_promoter.model.build import DlrnHash
 
 PROJECT = Path(__file__).resolve().parent.parent
 
-#: Environment variable that names the folder of the environments that several labs share.
-SHARED = "RDO_LAB_ENV"
-
 Progress = Callable[[str], None]
 
 
@@ -171,8 +168,7 @@ class Lab:
     def _prepare(self, progress: Progress) -> None:
         for package in prerequisites.ensure():
             progress(f"installed {package}")
-        shared = Path(os.environ.get(SHARED) or PROJECT / ".lab-env")
-        dlrn.ensure_environment(self.root, shared / "dlrn")
+        dlrn.ensure_environment(self.root)
         services = self.services
         if not self._seeded:
             for service in services:

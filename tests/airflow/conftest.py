@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
 from lab import dlrn, image_server
-from lab.lab import PROJECT, SHARED, Lab
+from lab.lab import PROJECT, Lab
 from tests.airflow.release_files import RELEASES, write_releases
 from tests.airflow.world import World
 from tests.lab.airflow_fixtures import api, running_airflow
@@ -21,7 +19,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """The services without any seed, and an Airflow with the Dags of `RELEASES`."""
     root = tmp_path_factory.mktemp("airflow-lab")
     lab = Lab(root)
-    dlrn.ensure_environment(root, Path(os.environ.get(SHARED) or PROJECT / ".lab-env") / "dlrn")
+    dlrn.ensure_environment(root)
     dlrn.stage(root)
     image_server.prepare(root)
     with ExitStack() as stack:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, field
@@ -12,8 +11,6 @@ from typing import Any
 from lab import dlrn
 from rdo_promoter.clients.dlrn import DlrnClient
 from rdo_promoter.model.build import DlrnHash
-
-PROJECT = Path(__file__).resolve().parents[2]
 
 _STOCK = 24
 
@@ -55,7 +52,7 @@ class LabDlrn:
 
 def start_dlrn(root: Path) -> Generator[LabDlrn, None, None]:
     """Run a DLRN in a folder."""
-    dlrn.ensure_environment(root, Path(os.environ.get("LAB_ENV", PROJECT / ".lab-env")) / "dlrn")
+    dlrn.ensure_environment(root)
     dlrn.stage(root)
     services = dlrn.services(root)
     try:

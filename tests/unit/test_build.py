@@ -125,7 +125,16 @@ def test_aggregates_that_are_none(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [None, [], "x", {}, {"commit_hash": COMMIT}, {"commit_hash": COMMIT, "distro_hash": 1}]
+    "data",
+    [
+        None,
+        [],
+        "x",
+        {},
+        {"commit_hash": COMMIT},
+        {"commit_hash": COMMIT, "distro_hash": 1},
+        {"commit_hash": COMMIT, "distro_hash": DISTRO, "extended_hash": 5},
+    ],
 )
 def test_json_that_names_no_build(data: object) -> None:
     with pytest.raises(ConfigError, match="names no build"):

@@ -83,6 +83,8 @@ def make_session(
         retry_after_max=RETRY_AFTER_MAX,
         raise_on_status=False,
         redirect=5,
+        # A bad certificate is none the better for a second look; urllib3 would repeat it for any method.
+        other=0,
     )
     adapter = _TimeoutAdapter(timeout=timeout, max_retries=retry, pool_maxsize=pool, pool_block=True)
     session.mount("http://", adapter)

@@ -135,10 +135,11 @@ def build_from_json(data: object) -> Build:
     if isinstance(data, dict):
         if isinstance(aggregate := data.get("aggregate_hash"), str):
             return AggregateHash(aggregate)
-        if isinstance(data.get("commit_hash"), str) and isinstance(data.get("distro_hash"), str):
-            return DlrnHash(
-                data["commit_hash"], data["distro_hash"], data.get("extended_hash"), data.get("component")
-            )
+        commit, distro = data.get("commit_hash"), data.get("distro_hash")
+        extended, component = data.get("extended_hash"), data.get("component")
+        optional = isinstance(extended, str | None) and isinstance(component, str | None)
+        if isinstance(commit, str) and isinstance(distro, str) and optional:
+            return DlrnHash(commit, distro, extended, component)
     raise ConfigError(f"{data!r} names no build: commit_hash and distro_hash, or aggregate_hash, are needed")
 
 
