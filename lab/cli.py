@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from lab import prerequisites
 from lab.ci import Ci
 from lab.lab import Lab
 from lab.report import find_build, status_lines
@@ -73,6 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     ci = command("ci", _ci, "Watch the candidate label and run the release's jobs on each new build there.")
     _add_ci_options(ci)
     ci.add_argument("--once", action="store_true", help="end when the builds of now have all their votes")
+    needed = command("prerequisites", _prerequisites, "Install what the lab needs, or say what to install.")
+    needed.add_argument("--tests", action="store_true", help="what the tests need as well: skopeo, Chromium")
     demo = command("demo", _demo, "Bring up lab, CI and Airflow, and promote a build from beginning to end.")
     demo.add_argument(
         "--exit", action="store_true", help="end when the build is promoted, also on a terminal (DEMO_EXIT=1)"
@@ -108,6 +111,12 @@ def _up(lab: Lab, arguments: argparse.Namespace) -> int:
         started = lab.start_ci(arguments.scenario, arguments.speed) or started
     took = f"up after {time.monotonic() - began:.1f} s" if started else "was up already"
     print(f"lab in {lab.root}: {took}; see `python -m lab --root {arguments.root} status`")
+    return 0
+
+
+def _prerequisites(_: Lab, arguments: argparse.Namespace) -> int:
+    for package in prerequisites.ensure((*prerequisites.PROGRAMS, *prerequisites.TESTS * arguments.tests)):
+        print(f"installed {package}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What the lab needs from the machine: Debian's docker-registry and openssh-server."""
+"""What the lab and the tests need from the machine: packages of Debian."""
 
 from __future__ import annotations
 
@@ -33,6 +33,9 @@ class Program:
 
 
 PROGRAMS = (Program("docker-registry", "docker-registry"), Program("sshd", "openssh-server"))
+
+#: What the tests need beyond that: an independent checker of registries, and a browser.
+TESTS = (Program("skopeo", "skopeo"), Program("chromium", "chromium"))
 
 
 def missing(programs: Iterable[Program] = PROGRAMS) -> list[Program]:
