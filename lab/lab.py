@@ -128,7 +128,11 @@ class Lab:
 
     @property
     def services(self) -> tuple[Service, ...]:
-        """The services that `up` starts, CI not among them."""
+        """The services that `up` starts: CI is one of them from `start_ci` until `stop_ci` or `down`."""
+        return (*self._servers, *([self.ci] if self._ci_options.exists() else []))
+
+    @property
+    def _servers(self) -> tuple[Service, ...]:
         made = [
             *dlrn.services(self.root),
             *(registry.service for registry in self.registries),
@@ -169,12 +173,12 @@ class Lab:
         for package in prerequisites.ensure():
             progress(f"installed {package}")
         dlrn.ensure_environment(self.root)
-        services = self.services
+        services = (*self._servers, self.ci)
         if not self._seeded:
             for service in services:
                 service.stop()
         self._sweep()
-        assign(service for service in (*services, self.ci) if service.process() is None)
+        assign(service for service in services if service.process() is None)
         if not self._seeded:
             seed.wipe(self.root)
             dlrn.stage(self.root)
@@ -184,7 +188,7 @@ class Lab:
     def _start(self, progress: Progress) -> None:
         if not self._seeded:
             progress("making a week of builds")
-        services = self.services
+        services = self._servers
         with ThreadPoolExecutor(8) as pool:
             others = {
                 service.name: pool.submit(_start, service)
@@ -199,6 +203,8 @@ class Lab:
                 future.result()
         # Written last: a lab whose seed was interrupted is filled again from the beginning.
         self._marker.write_text(f"{self.root}\n")
+        if self._ci_options.exists():
+            _start(self.ci)
 
     def _seed(self, pool: ThreadPoolExecutor, started: Mapping[str, Future[bool]]) -> list[Future[Any]]:
         """Fill DLRN, whose services do not run yet, and begin to fill the others, which start meanwhile."""
@@ -234,6 +240,7 @@ class Lab:
     def stop_ci(self) -> None:
         """End CI."""
         self.ci.stop()
+        self._ci_options.unlink(missing_ok=True)
 
     def down(self, *, purge: bool = False) -> None:
         """End every process of the lab, its Airflow's and what earlier crashes have left.
@@ -248,13 +255,13 @@ class Lab:
             with ThreadPoolExecutor(8) as pool:
                 list(pool.map(Service.stop, _known(self.root)))
             sweep(self.root)
+            self._ci_options.unlink(missing_ok=True)
             if purge:
                 shutil.rmtree(self.root)
 
     def status(self) -> list[ServiceStatus]:
         """Return how each service is."""
-        known = [*self.services, *([self.ci] if self._ci_options.exists() else [])]
-        pids = [(service, service.process()) for service in known]
+        pids = [(service, service.process()) for service in self.services]
         return [
             ServiceStatus(service.name, service.port, process.pid if process else None, listens(service.port))
             for service, process in pids
@@ -271,7 +278,7 @@ class Lab:
         """
         if not self._seeded:
             raise LabError(f"there is no lab in {self.root}: run `python -m lab up`")
-        absent = [service.name for service in self.services if service.process() is None]
+        absent = [service.name for service in self._servers if service.process() is None]
         if absent:
             raise LabError(
                 f"{', '.join(absent)} of the lab in {self.root} do not run: run `python -m lab up`"

@@ -208,15 +208,16 @@ def _form(release: Release) -> dict[str, Any]:
     names = [stage.name for stage in release.stages]
     return {
         "hash": Param(
-            "",
-            type="string",
+            None,
+            # Airflow's form insists on a value unless null is allowed.
+            type=["null", "string"],
             title="Build",
             pattern=r"^\s*([0-9a-f]{40}_[0-9a-f]{8}(_[A-Za-z0-9._-]{1,8}){0,2})?\s*$",
             description="Full hash of the build to carry; empty for the newest.",
         ),
         "stages": Param(
-            [],
-            type="array",
+            None,
+            type=["null", "array"],
             title="Stages",
             items={"type": "string", "enum": names},
             examples=names,

@@ -321,8 +321,11 @@ def test_as_a_service_it_survives_a_kill(spare_lab: Lab) -> None:
             os.killpg(process.pid, signal.SIGKILL)
             wait_for(lambda: spare_lab.ci.process() is None, "CI is gone")
 
-            assert main(["--root", str(spare_lab.root), "up", "--ci", "--scenario", "all-pass"]) == 0
+            assert [state.name for state in spare_lab.status() if not state.up] == ["ci"]
 
+            assert main(["--root", str(spare_lab.root), "up"]) == 0
+
+            assert all(state.up for state in spare_lab.status())
             # One vote each and the builder's: no job ran twice.
             expected = sorted([*(job.name for job in release.jobs), "consistent"])
             wait_for(
@@ -330,3 +333,4 @@ def test_as_a_service_it_survives_a_kill(spare_lab: Lab) -> None:
             )
     finally:
         spare_lab.stop_ci()
+    assert "ci" not in [state.name for state in spare_lab.status()]

@@ -106,7 +106,7 @@ def test_the_label_is_an_asset(dag: DAG) -> None:
 
 
 def test_the_form(dag: DAG) -> None:
-    assert dag.params.dump() == {"hash": "", "stages": [], "dry_run": False, "retest": False}
+    assert dag.params.dump() == {"hash": None, "stages": None, "dry_run": False, "retest": False}
     hash_ = dag.params.get_param("hash")
     full = f"{'a' * 40}_{'b' * 8}_{'c' * 8}_{'d' * 8}"
     assert hash_.resolve(full) == full

@@ -78,7 +78,7 @@ class WaitFor(Step):
             prefix_group_id=False,
             group_display_name=f"{name} ({format_duration(self.within)})",
             tooltip=self.describe(),
-        ):
+        ) as group:
             sensors = [
                 JobSensor(
                     task_id=f"{context.stage}.{job}",
@@ -117,4 +117,7 @@ class WaitFor(Step):
             sensor.set_upstream(before)
         votes_in.set_upstream([*sensors, *chain.aside])
         gate.set_upstream([*before, votes_in])
+        for task in chain.aside:
+            # Only for the order of the grid's rows; the group waits for it at `votes_in`.
+            group.update_relative(task)
         return Chain((gate,))
