@@ -35,7 +35,8 @@ class Program:
 PROGRAMS = (Program("docker-registry", "docker-registry"), Program("sshd", "openssh-server"))
 
 #: What the tests need beyond that: an independent checker of registries, and a browser.
-TESTS = (Program("skopeo", "skopeo"), Program("chromium", "chromium"))
+CHROMIUM = Program("chromium", "chromium")
+TESTS = (Program("skopeo", "skopeo"), CHROMIUM)
 
 
 def missing(programs: Iterable[Program] = PROGRAMS) -> list[Program]:

@@ -10,7 +10,7 @@ from lab.lab import Lab
 from tests.engine.rdo import CONTAINERS, IMAGES
 
 #: One a test, so that nothing that a test leaves matters to another.
-RELEASES = ("main", "failed", "killed", "dry", "quiet", "displaced")
+RELEASES = ("main", "failed", "killed", "dry", "quiet", "displaced", "seen")
 
 #: So short that a test can wait for the deadline, and so long that votes arrive before it.
 SHORT = {"failed": "25s"}

@@ -18,10 +18,11 @@ import requests
 
 from lab import dlrn
 from lab.dlrn_env import LOCK, environment_python
+from lab.lab import PROJECT
 from lab.service import LabError, wait_for
 from rdo_promoter.clients.dlrn import DlrnClient
 from rdo_promoter.model.build import DlrnHash
-from tests.clients.dlrn_lab import PROJECT, LabDlrn, start_dlrn
+from tests.clients.dlrn_lab import LabDlrn, start_dlrn
 
 pytest_plugins = ["tests.clients.dlrn_fixtures"]
 pytestmark = pytest.mark.lab

@@ -1,0 +1,87 @@
+"""What a person sees and does in Airflow's UI, in a real browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from lab.browser import launch, log_in
+from tests.airflow.world import World
+
+pytestmark = [
+    pytest.mark.airflow,
+    pytest.mark.browser,
+    pytest.mark.xdist_group("airflow"),
+    pytest.mark.timeout(300),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright, launch(playwright) as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser: Browser, world: World) -> Iterator[Page]:
+    page = browser.new_page(viewport={"width": 1300, "height": 1300})
+    page.set_default_timeout(60_000)
+    expect.set_options(timeout=60_000)
+    log_in(page, world.flow.url, *world.flow.login)
+    yield page
+    page.close()
+
+
+def test_the_grid_has_a_row_for_each_step_and_job_in_their_order(page: Page, world: World) -> None:
+    world.api.pause("centos7-seen", paused=False)
+    world.api.trigger("centos7-seen", {"dry_run": True, "hash": world.release("seen").build().full_hash})
+    page.goto(f"{world.flow.url}/dags/centos7-seen")
+    page.get_by_label("Expand all task groups").click()
+    expect(page.get_by_role("link", name="verify")).to_have_count(2)
+    shown = page.locator("a[href*='/tasks/']").all_inner_texts()
+    order = ["build", "start", "candidate", "periodic-seen-build", "votes_in", "gate", "tag_containers"]
+    order += ["push_containers", "…test1", "…test2", "votes_in", "gate", "hold", "plan", "copy_dockerhub"]
+    steps = iter(name.strip() for name in shown)
+    assert all(any(name == step for step in steps) for name in order), shown
+
+
+def test_a_run_can_be_started_from_the_form_as_it_opens(page: Page, world: World) -> None:
+    release = world.release("seen")
+    build = release.build()
+    page.goto(f"{world.flow.url}/dags/centos7-seen")
+    page.get_by_role("button", name="Trigger").first.click()
+    form = page.get_by_role("dialog")
+    start = form.get_by_test_id("trigger-dag-submit")
+    expect(start).to_be_enabled()
+    form.locator("input[name='element_hash']").fill(build.full_hash)
+    form.locator("[id='switch:element_dry_run']").click()
+    start.click()
+    expect(form).not_to_be_visible()
+    runs = [run for run in world.api.runs("centos7-seen") if run.conf.get("hash") == build.full_hash]
+    assert len(runs) == 1
+    assert runs[0].conf["dry_run"] is True
+
+
+def test_a_connection_to_dlrn_can_be_made_and_tested(page: Page, world: World) -> None:
+    facts = world.lab.dlrn
+    page.goto(f"{world.flow.url}/connections")
+    page.get_by_role("button", name="Add Connection").click()
+    form = page.get_by_role("dialog")
+    form.locator("input[name='connection_id']").fill("dlrn_by_hand")
+    form.get_by_role("combobox").focus()
+    page.keyboard.type("DLRN")
+    page.keyboard.press("Enter")
+    form.locator("input[name='host']").fill(facts.api_url)
+    form.locator("input[name='login']").fill(facts.username)
+    form.locator("input[name='password']").fill(facts.password)
+    form.get_by_role("button", name="Save").click()
+    expect(form).not_to_be_visible()
+    row = page.get_by_role("row").filter(has_text="dlrn_by_hand")
+    expect(row).to_contain_text("dlrn")
+    with page.expect_response("**/connections/test") as answer:
+        row.get_by_role("button", name="Test Connection").click()
+    # The page shows the result as the colour of an icon; this is what it shows it for.
+    said = f"DLRN API {facts.api_url} accepts user {facts.username}; nothing was changed"
+    assert answer.value.json() == {"status": True, "message": said}
