@@ -20,9 +20,13 @@ def get_provider_info() -> dict[str, object]:
                 "hook-class-name": "rdo_promoter.hooks.dlrn.DlrnHook",
                 "hook-name": "DLRN",
                 "ui-field-behaviour": {
-                    "hidden-fields": ["port", "schema"],
+                    # The port stays: the test button of Airflow 3.3.2 refuses a Connection without one.
+                    "hidden-fields": ["schema"],
                     "relabeling": {"host": "API URL", "login": "User"},
-                    "placeholders": {"host": "https://trunk.rdoproject.org/api-centos9-master-uc"},
+                    "placeholders": {
+                        "host": "https://trunk.rdoproject.org/api-centos9-master-uc",
+                        "port": "443",
+                    },
                 },
                 "conn-fields": {
                     "ca": {
