@@ -59,5 +59,5 @@ lock: venv
 
 # remove the environment and everything that the lab left
 clean:
-	-[ -x $(BIN)/python ] && $(BIN)/python -m lab down --purge
-	rm -rf .venv .lab .lab-env
+	-if [ -x $(BIN)/python ]; then for lab in .lab .lab-demo; do $(BIN)/python -m lab --root $$lab down --purge; done; fi
+	rm -rf .venv .lab .lab-demo* .lab-env

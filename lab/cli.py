@@ -76,7 +76,12 @@ def _parser() -> argparse.ArgumentParser:
     ci.add_argument("--once", action="store_true", help="end when the builds of now have all their votes")
     needed = command("prerequisites", _prerequisites, "Install what the lab needs, or say what to install.")
     needed.add_argument("--tests", action="store_true", help="what the tests need as well: skopeo, Chromium")
-    demo = command("demo", _demo, "Bring up lab, CI and Airflow, and promote a build from beginning to end.")
+    demo = command(
+        "demo",
+        _demo,
+        "Bring up a lab of its own in <root>-demo with CI and Airflow, and promote a build from beginning to "
+        "end. What an earlier demo has left there is removed.",
+    )
     demo.add_argument(
         "--exit", action="store_true", help="end when the build is promoted, also on a terminal (DEMO_EXIT=1)"
     )
@@ -173,4 +178,5 @@ def _ci(lab: Lab, arguments: argparse.Namespace) -> int:
 def _demo(lab: Lab, arguments: argparse.Namespace) -> int:
     from lab.demo import run_demo
 
-    return run_demo(lab.root / "demo", exit_after=arguments.exit)
+    # Beside the lab, not in it: the one is removed and ended without the other.
+    return run_demo(lab.root.with_name(f"{lab.root.name}-demo"), exit_after=arguments.exit)

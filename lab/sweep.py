@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from lab.service import LabError
 
 #: Set in the environment of every process that a lab starts; names the lab's folder.
 MARK = "RDO_LAB_ROOT"
+
+_SSHD = re.compile(r"sshd: .* -f (?P<root>/.+?)(/images/sshd)?/sshd_config( |$)")
 
 
 def orphans(root: Path, *, known: Iterable[int] = ()) -> list[psutil.Process]:
@@ -26,7 +29,7 @@ def orphans(root: Path, *, known: Iterable[int] = ()) -> list[psutil.Process]:
     return [
         process
         for process in psutil.process_iter()
-        if process.pid not in ours and _belongs(process, str(root)) and _session(process) not in sessions
+        if process.pid not in ours and root_of(process) == str(root) and _session(process) not in sessions
     ]
 
 
@@ -46,19 +49,23 @@ def sweep(root: Path, *, known: Iterable[int] = (), deadline: float = 5.0) -> in
     return len(left)
 
 
-def _belongs(process: psutil.Process, root: str) -> bool:
+def root_of(process: psutil.Process) -> str | None:
+    """Return the folder of the lab that a living process belongs to, None when it belongs to none."""
     try:
         if process.status() == psutil.STATUS_ZOMBIE:
-            return False
-        if process.environ().get(MARK) == root:
-            return True
-        # These write their title over their environment; what is left is the title and the working directory.
-        words = " ".join(process.cmdline())
-        titled = words.startswith(("sshd", "airflow "))
-        return titled and (f" {root}/" in words or process.cwd().startswith(f"{root}/"))
+            return None
+        if mark := process.environ().get(MARK):
+            return mark
+        # These write their title over their environment. The title still names sshd's configuration, and
+        # Airflow works in its own folder.
+        title = " ".join(process.cmdline())
+        if found := _SSHD.match(title):
+            return found["root"]
+        folder = Path(process.cwd())
+        return str(folder.parent) if title.startswith("airflow ") and folder.name == "airflow" else None
     except (psutil.Error, OSError):
         # Ended meanwhile, or somebody else's.
-        return False
+        return None
 
 
 def _session(process: psutil.Process) -> int | None:

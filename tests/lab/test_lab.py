@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -165,6 +166,34 @@ def test_down_ends_what_the_lab_has_forgotten(spare_lab: Lab) -> None:
 
     assert orphans(spare_lab.root) == []
     assert not [port for port in ports if listens(port)]
+
+
+def test_a_lab_inside_another_labs_folder_is_left_alone(spare_lab: Lab) -> None:
+    spare_lab.up()
+    inner = Lab(spare_lab.root / "inner")
+    try:
+        inner.up()
+        before = pids(inner)
+        # Half forgotten, so that `up` looks for what it has lost; sshd is known by its title alone.
+        (spare_lab.root / "run" / "sshd.json").unlink()
+        spare_lab.up()
+        assert pids(inner) == before
+        assert all(state.up for state in spare_lab.status())
+
+        spare_lab.down()
+
+        assert orphans(spare_lab.root) == []
+        assert pids(inner) == before
+        assert all(state.up for state in inner.status())
+    finally:
+        inner.down(purge=True)
+
+
+def test_the_demo_has_a_folder_beside_the_labs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with (tmp_path / "mine-demo.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert main(["--root", str(tmp_path / "mine"), "demo"]) == 1
+    assert f"a demo runs in {tmp_path / 'mine-demo'} already" in capsys.readouterr().err
 
 
 def test_the_seed_is_a_week_of_builds(spare_lab: Lab) -> None:
