@@ -153,9 +153,10 @@ def _config(folder: Path, port: int) -> str:
     return f"""# Written by the lab at each start.
 Port {port}
 ListenAddress {HOST}
-HostKey {folder}/ssh_host_ed25519_key
-PidFile {folder}/sshd.pid
-AuthorizedKeysFile {folder}/authorized_keys
+# Quoted for folders with spaces in their names.
+HostKey "{folder}/ssh_host_ed25519_key"
+PidFile "{folder}/sshd.pid"
+AuthorizedKeysFile "{folder}/authorized_keys"
 AllowUsers {_username()}
 PermitRootLogin prohibit-password
 PubkeyAuthentication yes

@@ -46,6 +46,12 @@ def test_keys_survive_a_kill(tmp_path: Path) -> None:
             assert sftp.listdir(str(before.images)) == []
 
 
+def test_a_folder_may_have_spaces(tmp_path: Path) -> None:
+    root = tmp_path / "a b"
+    with running_sshd(root), login(image_server.facts(root)) as sftp:
+        assert sftp.listdir(str(root / "images" / "www")) == []
+
+
 def test_half_a_key_is_made_again(tmp_path: Path) -> None:
     image_server.prepare(tmp_path)
     folder = tmp_path / "images" / "sshd"

@@ -137,7 +137,7 @@ def test_an_up_that_was_killed_in_the_middle_is_done_again(tmp_path: Path) -> No
 
 
 def test_two_labs_live_side_by_side_and_down_leaves_nothing(lab: Lab, tmp_path: Path) -> None:
-    other = Lab(tmp_path / "other")
+    other = Lab(tmp_path / "another lab")
     other.up()
     other.start_ci("silent")
     states = other.status()
