@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import shutil
@@ -19,8 +18,8 @@ from typing import Any
 from lab import airflow, dlrn, image_server, overlay, prerequisites, registries, seed
 from lab.dlrn_env import locked
 from lab.ports import assign
-from lab.service import LabError, Service, listens
-from lab.sweep import MARK, sweep
+from lab.service import MARK, LabError, Service, listens
+from lab.sweep import sweep
 from rdo_promoter.clients.dlrn import DlrnClient
 from rdo_promoter.model.build import DlrnHash
 
@@ -133,12 +132,11 @@ class Lab:
 
     @property
     def _servers(self) -> tuple[Service, ...]:
-        made = [
+        return (
             *dlrn.services(self.root),
             *(registry.service for registry in self.registries),
             image_server.service(self.root),
-        ]
-        return tuple(self._marked(service) for service in made)
+        )
 
     @property
     def ci(self) -> Service:
@@ -150,7 +148,7 @@ class Lab:
 
         path = os.pathsep.join([str(PROJECT), str(PROJECT / "include")])
         env = {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
-        return self._marked(Service("ci", self.root / "run", command, env=env, cwd=self.root))
+        return Service("ci", self.root / "run", command, env=env, cwd=self.root)
 
     def up(self, progress: Progress = lambda _: None, prepared: Callable[[], None] = lambda: None) -> bool:
         """Start what does not run and seed a new lab; return False when there was nothing to do.
@@ -248,6 +246,8 @@ class Lab:
         :param purge: remove the folder as well.
         """
         if not self.root.exists():
+            # Somebody has removed it, but not what runs.
+            sweep(self.root)
             return
         with locked(self.root / "lock"):
             if (self.root / "airflow").exists():
@@ -306,9 +306,6 @@ class Lab:
             yield
         finally:
             os.environ.pop(MARK) if before is None else os.environ.update({MARK: before})
-
-    def _marked(self, service: Service) -> Service:
-        return dataclasses.replace(service, env={**service.env, MARK: str(self.root)})
 
     def _sweep(self) -> None:
         known = [process.pid for service in _known(self.root) if (process := service.process())]

@@ -17,6 +17,9 @@ import psutil
 
 HOST = "127.0.0.1"
 
+#: Set in the environment of every process that a lab starts; names the lab's folder.
+MARK = "RDO_LAB_ROOT"
+
 
 class LabError(RuntimeError):
     """The lab cannot do what was asked; the message says what to do."""
@@ -62,7 +65,7 @@ class Service:
     `<run>/<name>.port`, so that a service that is started again answers at the same address.
 
     :param name: its name, unique in the lab.
-    :param run: folder of state files and logs.
+    :param run: folder of state files and logs; the folder around it is the lab's.
     :param command: called with the port; returns the words to execute.
     :param ready: called with the port; True once the service answers.
     :param env: variables added to the environment.
@@ -120,7 +123,7 @@ class Service:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **self.env},
+                env={**os.environ, **self.env, MARK: str(self.run.resolve().parent)},
                 cwd=self.cwd,
                 start_new_session=True,
             )

@@ -10,10 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from lab.service import LabError
-
-#: Set in the environment of every process that a lab starts; names the lab's folder.
-MARK = "RDO_LAB_ROOT"
+from lab.service import MARK, LabError
 
 _SSHD = re.compile(r"sshd: .* -f (?P<root>/.+?)(/images/sshd)?/sshd_config( |$)")
 

@@ -16,6 +16,7 @@ import pytest
 
 from lab.dlrn_env import locked
 from lab.lab import Lab
+from tests.abandoned import end_abandoned
 
 # Airflow reads its settings when it is imported, which is before any fixture.
 _AIRFLOW_HOME = tempfile.mkdtemp(prefix="rdo-promoter-tests-")
@@ -28,6 +29,12 @@ hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.load_profile("here")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _earlier_sessions(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """End what the tests of killed sessions have left running: they could not do it themselves."""
+    end_abandoned(_session_folder(tmp_path_factory).parent)
+
+
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A seeded lab; the first worker that asks for it starts it, the last one that is done ends it.
@@ -35,15 +42,11 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     Tests share it: work under the names of `namespace`, on builds of your own, and leave its services
     alone. The labels `consistent` and `current` move whenever any test makes a build.
     """
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        # Each worker has a folder of its own in the session's.
-        folder = folder.parent
+    folder = _session_folder(tmp_path_factory)
     shared, users = Lab(folder / "lab"), folder / "lab-users"
     users.mkdir(exist_ok=True)
     with locked(folder / "lab.lock"):
         (users / str(os.getpid())).touch()
-        _end_abandoned(folder)
         shared.up()
     yield shared
     with locked(folder / "lab.lock"):
@@ -63,8 +66,7 @@ def _used(users: Path) -> bool:
     return any(psutil.pid_exists(int(user.name)) for user in users.iterdir())
 
 
-def _end_abandoned(folder: Path) -> None:
-    """End the labs of earlier sessions that were killed, and so could not do it themselves."""
-    for users in folder.parent.glob("pytest-*/lab-users"):
-        if users.parent != folder and not _used(users):
-            Lab(users.parent / "lab").down()
+def _session_folder(factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the whole session; each of xdist's workers has one of its own in it."""
+    folder = factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
