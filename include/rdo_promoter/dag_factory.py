@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, Asset, BaseOperator, Param, TaskGroup, TriggerRule, task
 
 from rdo_promoter.errors import ConfigError
 from rdo_promoter.hooks.services import ConnectionServices
-from rdo_promoter.model.verdict import Criteria
-from rdo_promoter.operators.base import BUILD_TASK
+from rdo_promoter.model.order import Wait
 from rdo_promoter.operators.source import PinBuildOperator, StartStageOperator
 from rdo_promoter.release import BrokenRelease, Release, Stage, load_releases, releases_folder
 from rdo_promoter.steps import Candidate, Promote, WaitFor
 from rdo_promoter.steps.context import Chain, StageContext
+from rdo_promoter.triggers.names import BUILD_TASK, SINCE_KEY, pull
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +28,11 @@ START_DATE = datetime(2017, 1, 1, tzinfo=UTC)
 #: Runs wait for CI for hours; Airflow's default of 16 would keep new builds out.
 MAX_ACTIVE_RUNS = 64
 
-#: What is transient is tried again for about half an hour; what is not fails at once.
+#: What is transient is tried again for half an hour to an hour (15 s, doubling, with jitter, at most
+#: 10 minutes between two tries); what is not fails at once.
 DEFAULT_ARGS = {
     "owner": "rdo-promoter",
-    "retries": 5,
+    "retries": 8,
     "retry_delay": timedelta(seconds=15),
     "retry_exponential_backoff": 2.0,
     "max_retry_delay": timedelta(minutes=10),
@@ -106,13 +109,11 @@ def release_dag(release: Release) -> DAG:
                 services=services,
                 source=first.source,
                 candidate_label=_candidate_label(first),
-                max_retry_delay=timedelta(minutes=2),
             )
         assert build.task_id == BUILD_TASK
-        before: tuple[Stage, BaseOperator] | None = None
+        before: dict[str, BaseOperator] = {}
         for stage in release.stages:
-            last = _stage(release, stage, services, build, before)
-            before = (stage, last)
+            before[stage.name] = _stage(release, stage, services, build, before)
     return dag
 
 
@@ -141,9 +142,12 @@ def _stage(
     stage: Stage,
     services: ConnectionServices,
     build: BaseOperator,
-    before: tuple[Stage, BaseOperator] | None,
+    before: Mapping[str, BaseOperator],
 ) -> BaseOperator:
-    """Make the tasks of a stage; return its last one."""
+    """Make the tasks of a stage; return its last one.
+
+    :param before: the last task of each stage before.
+    """
     promote = next((step for step in stage.steps if isinstance(step, Promote)), None)
     label = promote.label if promote else None
     with TaskGroup(stage.name, tooltip=f"{stage.source} -> {label or 'no promotion'}"):
@@ -152,17 +156,20 @@ def _stage(
             services=services,
             stage=stage.name,
             source=stage.source,
-            before=before[0].name if before else None,
-            after=before[1].task_id if before else None,
+            before={name: task.task_id for name, task in before.items()},
             # A stage that was not chosen is skipped and must not take the next one with it; a failed one
             # must. Without a build nothing succeeded, and the whole run is skipped.
             trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
         )
-        start.set_upstream([build, before[1]] if before else build)
+        start.set_upstream([build, *list(before.values())[-1:]])
         context = _context(release, stage, services, label)
         chain = Chain((start,))
         for name, step in stage.named_steps:
             chain = step.tasks(context, name, chain)
+        if chain.aside:
+            # A leaf that fails fails the run; these gate nothing.
+            join = EmptyOperator(task_id="aside", trigger_rule=TriggerRule.ALL_DONE)
+            join.set_upstream(list(chain.aside))
     return chain.tail[-1]
 
 
@@ -176,15 +183,11 @@ def _context(
     return StageContext(
         stage=stage.name,
         services=services,
+        source=stage.source,
         candidate_label=_candidate_label(stage),
         promoted_label=promoted_label,
-        criteria=Criteria(
-            tuple(job for wait in waits for job in wait.jobs),
-            {job: tuple(others) for wait in waits for job, others in wait.alternatives.items()},
-        ),
-        within=max((wait.within for wait in waits), default=0),
-        # map_indexes: without it the pull hangs in a triggerer.
-        since=f"{{{{ ti.xcom_pull(task_ids='{entered}', key='since', map_indexes=-1) }}}}",
+        waits=tuple(Wait(wait.criteria, wait.within) for wait in waits),
+        since=pull(entered, SINCE_KEY),
         poll=release.poll,
         containers=release.container_names,
         container_source=release.containers.source if release.containers else None,

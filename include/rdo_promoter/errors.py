@@ -12,6 +12,7 @@ Every message says what, where, why, and what to do. The branch says what a call
     |   +-- AnswerError            a server's answer is not what it promised
     |   |   +-- DigestMismatchError
     |   +-- PreflightError         a promotion was refused before anything was changed
+    |   +-- UnfinishedError        a promotion cannot go on, and some of its labels have moved
     |   +-- ConflictError          somebody outside moved a label meanwhile
     +-- SupersededError            a newer build holds the label: this one has nothing left to win
 """
@@ -90,6 +91,25 @@ class PreflightError(PermanentError):
         super().__init__(f"{subject} is refused, nothing was changed; {len(problems)} problem(s):\n{lines}")
         self.subject = subject
         self.problems = tuple(problems)
+
+
+class UnfinishedError(PermanentError):
+    """A promotion cannot go on, and some of its labels name its build already.
+
+    :param subject: the promotion, for example ``54480e71 to current-tripleo``.
+    :param problems: one line for each thing that is missing or wrong.
+    :param moved: one line for each place where labels have moved.
+    """
+
+    def __init__(self, subject: str, problems: Sequence[str], moved: Sequence[str]) -> None:
+        wrong, done = ("\n".join(f"  - {line}" for line in lines) for lines in (problems, moved))
+        super().__init__(
+            f"{subject} is not complete. In the way:\n{wrong}\nThis has moved already:\n{done}\n"
+            "Mend the first and clear the whole promotion group: it does what is left"
+        )
+        self.subject = subject
+        self.problems = tuple(problems)
+        self.moved = tuple(moved)
 
 
 class ConflictError(PermanentError):

@@ -8,9 +8,16 @@ import time
 import pytest
 
 from rdo_promoter.engine import promote
-from rdo_promoter.engine.candidate import CandidateRules, admit, newest_build, tag_candidate
+from rdo_promoter.engine.candidate import (
+    CandidateRules,
+    admit,
+    look_at_candidate,
+    newest_build,
+    tag_candidate,
+)
 from rdo_promoter.errors import PreflightError, SupersededError
 from rdo_promoter.model.build import DlrnHash
+from rdo_promoter.model.order import Wait
 from rdo_promoter.model.promotion import Promotion
 from rdo_promoter.model.verdict import Criteria
 from tests.engine.rdo import CONTAINERS, Rdo
@@ -21,12 +28,13 @@ DAY = 86_400
 
 
 def rules(rdo: Rdo, **changes: int) -> CandidateRules:
-    criteria = Criteria((f"{rdo.namespace_}-build", f"{rdo.namespace_}-test"))
-    return CandidateRules(rdo.candidate_label, criteria, **{"within": DAY, **changes})
+    within = changes.pop("within", DAY)
+    jobs = (f"{rdo.namespace_}-build", f"{rdo.namespace_}-test")
+    return CandidateRules(rdo.candidate_label, (Wait(Criteria(jobs), within),), **changes)
 
 
 def vote(rdo: Rdo, build: DlrnHash, success: bool = True) -> None:
-    for job in rules(rdo).criteria.jobs:
+    for job in rules(rdo).waits[0].criteria.jobs:
         rdo.dlrn.report_vote(build, job, success, "https://logs.example.org/1")
 
 
@@ -50,6 +58,8 @@ def test_a_dry_run_decides_and_changes_nothing(rdo: Rdo) -> None:
 def test_a_busy_ci_refuses_and_says_with_what(rdo: Rdo) -> None:
     first, second = rdo.build(), rdo.build()
     admit(first, rules(rdo), rdo.dlrn)
+    assert admit(second, rules(rdo), rdo.dlrn).refused == f"CI busy with {first.full_hash}"
+    rdo.dlrn.report_vote(first, rules(rdo).waits[0].criteria.jobs[0], True, "https://logs.example.org/1")
     assert admit(second, rules(rdo), rdo.dlrn).refused == f"CI busy with {first.full_hash}"
     assert admit(second, rules(rdo, max_in_ci=2), rdo.dlrn).moved
 
@@ -85,6 +95,16 @@ def test_a_build_of_the_past_keeps_its_entry_unless_it_is_to_be_tested_again(rdo
     again = admit(old, rules(rdo), rdo.dlrn, again=True)
     assert again.moved
     assert rdo.dlrn.label_hash(rdo.candidate_label) == old
+
+
+def test_the_holder_itself_can_be_tested_again(rdo: Rdo) -> None:
+    """What is wished most often: CI was broken, have it look once more."""
+    (build,) = rdo.candidates(1)
+    again = admit(build, rules(rdo), rdo.dlrn, again=True)
+    assert again.moved
+    entries = rdo.dlrn.entries(rdo.candidate_label, build)
+    assert (len(entries), entries[0]) == (2, again.entry)
+    assert entries[0].timestamp > entries[1].timestamp
 
 
 def test_being_tested_again_makes_a_build_no_younger(rdo: Rdo) -> None:
@@ -151,6 +171,16 @@ def test_tags_stay_when_ci_has_gone_on_to_another_build(rdo: Rdo) -> None:
     assert done.note == f"tags not moved: {rdo.candidate_label} names {second.full_hash} now"
     assert (done.copied, done.tagged) == (len(CONTAINERS), 0)
     assert rdo.tags(rdo.candidate_label)["dockerhub"] == dict.fromkeys(CONTAINERS)
+
+
+def test_a_dry_run_says_what_would_be_tagged_and_what_is_missing(rdo: Rdo) -> None:
+    build = rdo.build()
+    promotion = candidate_promotion(rdo, build)
+    assert look_at_candidate(promotion, rdo, "rdo").note == f"{len(CONTAINERS)} containers are not in rdo yet"
+    rdo.ci_builds(build, images=False)
+    would = look_at_candidate(promotion, rdo, "dockerhub")
+    assert (would.copied, would.tagged, would.note) == (len(CONTAINERS), len(CONTAINERS), None)
+    assert rdo.tags(build.full_hash)["dockerhub"] == dict.fromkeys(CONTAINERS)
 
 
 def test_dlrns_clock_is_near_this_machines(rdo: Rdo) -> None:

@@ -10,9 +10,9 @@ from lab import dlrn as lab_dlrn
 from lab.images import kind_of, push_build
 from rdo_promoter.clients.registry.manifest import DOCKER_LIST, OCI_INDEX
 from rdo_promoter.engine import promote
-from rdo_promoter.errors import ConflictError, PreflightError, SupersededError
+from rdo_promoter.errors import ConflictError, PreflightError, SupersededError, UnfinishedError
 from rdo_promoter.model.promotion import Promotion
-from tests.engine.rdo import CONTAINERS, Rdo
+from tests.engine.rdo import CONTAINERS, IMAGES, Rdo
 
 pytestmark = pytest.mark.lab
 
@@ -138,47 +138,59 @@ def test_an_older_build_is_superseded(rdo: Rdo) -> None:
     assert rdo.state() == before
 
 
-def test_an_older_build_is_superseded_also_when_the_newer_one_wins_in_the_middle(rdo: Rdo) -> None:
-    old, new = rdo.candidates()
-    for build in (old, new):
+@pytest.mark.parametrize("newer", [True, False])
+def test_a_label_moved_by_somebody_else_in_the_middle_is_a_conflict(rdo: Rdo, newer: bool) -> None:
+    """Newer or older: something of this promotion is in place already, so it must not end quietly."""
+    builds = rdo.candidates(3)
+    old, ours, foreign = (builds[0], builds[1], builds[2]) if newer else (builds[1], builds[2], builds[0])
+    for build in (old, ours):
         rdo.ci_builds(build)
-    wanted = rdo.promotion(old)
+    rdo.promote(old)
+    wanted = rdo.promotion(ours)
     found = promote.preflight(wanted, rdo)
     promote.copy_to(wanted, rdo, "dockerhub", found.was)
-    rdo.promote(new)
+    promote.tag_in(wanted, rdo, "rdo", found.was)
+    promote.link_on(wanted, rdo, "images", found.was)
+    rdo.dlrn.promote(foreign, rdo.label)
     before = rdo.state()
     for change in (
         lambda: promote.copy_to(wanted, rdo, "dockerhub", found.was),
-        lambda: promote.tag_in(wanted, rdo, "rdo", found.was),
+        lambda: promote.tag_in(wanted, rdo, "dockerhub", found.was),
         lambda: promote.link_on(wanted, rdo, "images", found.was),
+        lambda: promote.commit(wanted, rdo, found.was),
+        lambda: promote.verify(wanted, rdo),
     ):
-        with pytest.raises(SupersededError):
+        with pytest.raises(ConflictError, match="Nothing more is changed") as conflict:
             change()
-    with pytest.raises(PreflightError, match="not done"):
-        promote.commit(wanted, rdo, found.was)
+    said = str(conflict.value)
+    assert foreign.full_hash in said
+    assert f"registry rdo: {len(CONTAINERS)} of {len(CONTAINERS)} tags" in said
+    assert "image server images: the link" in said
+    assert "registry dockerhub" not in said
     assert rdo.state() == before
 
 
-def test_a_label_moved_by_somebody_else_in_the_middle_is_a_conflict(rdo: Rdo) -> None:
-    older, old, new = rdo.candidates(3)
-    for build in (old, new):
-        rdo.ci_builds(build)
-    rdo.promote(old)
-    wanted = rdo.promotion(new)
-    found = promote.preflight(wanted, rdo)
-    rdo.dlrn.promote(older, rdo.label)
-    before = rdo.state()
-    with pytest.raises(ConflictError, match=f"named {old.full_hash} when this was planned") as conflict:
-        promote.tag_in(wanted, rdo, "rdo", found.was)
-    assert older.full_hash in str(conflict.value)
-    assert rdo.state() == before
+def test_an_image_that_vanishes_when_labels_have_moved_is_told_as_unfinished(rdo: Rdo) -> None:
+    (build,) = rdo.candidates(1)
+    rdo.ci_builds(build)
+    rdo.promote(build, steps=5)
+    (rdo.image_root / build.full_hash / IMAGES[0]).unlink()
+    with pytest.raises(UnfinishedError) as unfinished:
+        promote.commit(rdo.promotion(build), rdo, None)
+    assert f"{build.full_hash}/{IMAGES[0]} does not exist" in str(unfinished.value)
+    assert unfinished.value.moved == (
+        f"registry rdo: {len(CONTAINERS)} of {len(CONTAINERS)} tags",
+        f"registry dockerhub: {len(CONTAINERS)} of {len(CONTAINERS)} tags",
+        "image server images: the link",
+    )
+    assert rdo.state().label is None
 
 
 def test_dlrn_does_not_move_while_a_tag_is_left(rdo: Rdo) -> None:
     (build,) = rdo.candidates(1)
     rdo.ci_builds(build)
     rdo.promote(build, steps=3)
-    with pytest.raises(PreflightError, match="not done: rdo: tag mariadb"):
+    with pytest.raises(UnfinishedError, match="not done: rdo: tag mariadb"):
         promote.commit(rdo.promotion(build), rdo, None)
     assert rdo.state().label is None
 

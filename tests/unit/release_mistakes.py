@@ -18,7 +18,7 @@ class Mistake(NamedTuple):
 UPSTREAM, PHASE1 = "stages[0].steps", "stages[1].steps"
 KNOWN_STEPS = "known: candidate, promote, push_containers, tag_containers, wait_for"
 TAG = "      - tag_containers: {in: rdo, tag: ci-testing}\n"
-CANDIDATE = "      - candidate: {label: ci-testing, max_in_ci: 2, min_gap: 1h}\n"
+CANDIDATE = "      - candidate: {label: ci-testing, max_in_ci: 1, min_gap: 1h}\n"
 BUILD_JOBS = "jobs: [build-containers, build-images]"
 DISTRO = "distro: {name: centos, version: 9}"
 
@@ -115,23 +115,30 @@ SHAPE = [
         (BUILD_JOBS, "jobs: []", 24, f"{UPSTREAM}[1].wait_for.jobs", "must not be empty"),
         (BUILD_JOBS, "jobs: [a, 7]", 24, f"{UPSTREAM}[1].wait_for.jobs[1]", "7 where text is needed"),
         (
-            "max_in_ci: 2",
+            "max_in_ci: 1",
             "max_in_ci: '2'",
             23,
             f"{UPSTREAM}[0].candidate.max_in_ci",
             "where a whole number is needed",
         ),
-        ("max_in_ci: 2", "max_in_ci: 0", 23, f"{UPSTREAM}[0].candidate.max_in_ci", "write at least 1"),
+        ("max_in_ci: 1", "max_in_ci: 0", 23, f"{UPSTREAM}[0].candidate.max_in_ci", "write 1"),
         (
+            "max_in_ci: 1",
             "max_in_ci: 2",
+            23,
+            f"{UPSTREAM}[0].candidate.max_in_ci",
+            "2 builds in CI at a time are not supported yet",
+        ),
+        (
+            "max_in_ci: 1",
             "max_in_ci: true",
             23,
             f"{UPSTREAM}[0].candidate.max_in_ci",
             "where a whole number is needed",
         ),
         # words
-        ("max_in_ci: 2", "moved_by: ci", 23, f"{UPSTREAM}[0].candidate.moved_by", "write `moved_by: us`"),
-        ("max_in_ci: 2", "moved_by: uss", 23, f"{UPSTREAM}[0].candidate.moved_by", "did you mean 'us'?"),
+        ("max_in_ci: 1", "moved_by: ci", 23, f"{UPSTREAM}[0].candidate.moved_by", "write `moved_by: us`"),
+        ("max_in_ci: 1", "moved_by: uss", 23, f"{UPSTREAM}[0].candidate.moved_by", "did you mean 'us'?"),
         (
             "gates: nothing",
             "gates: nothin",

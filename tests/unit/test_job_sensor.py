@@ -8,10 +8,8 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 
 from rdo_promoter.hooks.services import ConnectionServices
-from rdo_promoter.operators.base import BUILD_KEY, BUILD_TASK, REASON_KEY
 from rdo_promoter.sensors import job as sensors
 from rdo_promoter.sensors.job import JobSensor
-from rdo_promoter.triggers import job as triggers
 from rdo_promoter.triggers.job import JobTrigger
 
 SETTINGS: dict[str, Any] = {
@@ -54,12 +52,6 @@ def test_templates_reach_the_trigger() -> None:
         assert getattr(trigger, name) == getattr(made, name)
     assert "{{" in made.build
     assert "{{" in made.is_dry_run
-
-
-def test_the_build_is_where_the_operators_look_for_it() -> None:
-    assert f"task_ids='{BUILD_TASK}'" in sensors.BUILD
-    assert f"key='{BUILD_KEY}'" in sensors.BUILD
-    assert triggers.REASON_KEY == REASON_KEY
 
 
 @pytest.mark.parametrize(("within", "look_again"), [(43200, 600), (14400, 599), (60, 60), (25, 3)])

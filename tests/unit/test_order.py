@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from rdo_promoter.model.order import (
     InCi,
     Standing,
+    Wait,
     displaced,
     first_entry,
     occupies_ci,
@@ -69,28 +70,33 @@ def test_displaced(holder: PromotionRow | None, jobs: list[str], expected: bool)
     assert displaced(NEW, holder, [Vote(job, True, 6) for job in jobs], CRITERIA.known_jobs) is expected
 
 
+BUILDS, TESTS = Wait(Criteria(("build-push",)), 4 * HOUR), Wait(Criteria(("standalone",)), 12 * HOUR)
+
+
 @pytest.mark.parametrize(
-    ("passed", "failed", "age", "expected"),
+    ("passed", "failed", "hours", "expected"),
     [
-        ([], [], 10, True),
-        (["build-push"], [], 10, True),
-        (["build-push", "standalone"], [], 10, False),
-        (["build-push"], ["standalone"], 10, False),
-        ([], [], HOUR, False),
+        ([], [], 1, True),
+        ([], [], 5, False),  # nothing behind the builds will start
+        ([], ["build-push"], 1, True),  # it may be rerun yet
+        ([], ["build-push"], 5, False),
+        (["build-push"], [], 1, True),
+        (["build-push"], [], 5, True),
+        (["build-push"], [], 13, False),
+        (["build-push", "standalone"], [], 1, False),
+        (["build-push"], ["standalone"], 1, False),
     ],
 )
-def test_ci_is_occupied_until_each_job_has_voted_or_the_deadline_passed(
-    passed: list[str], failed: list[str], age: int, expected: bool
+def test_ci_is_occupied_until_each_job_has_voted_or_cannot_start_any_more(
+    passed: list[str], failed: list[str], hours: int, expected: bool
 ) -> None:
     cast = [Vote(job, True, 5) for job in passed] + [Vote(job, False, 5) for job in failed]
     entry = InCi(row(NEW, 1000), tuple(cast))
-    assert occupies_ci(entry, CRITERIA, now=1000 + age, within=HOUR) is expected
+    assert occupies_ci(entry, [BUILDS, TESTS], now=1000 + hours * HOUR) is expected
 
 
 def refusal(*in_ci: InCi, now: int = 2000, max_in_ci: int = 1, min_gap: int = 0) -> str | None:
-    return refuse_admission(
-        NEWER, in_ci, CRITERIA, now=now, within=HOUR, max_in_ci=max_in_ci, min_gap=min_gap
-    )
+    return refuse_admission(NEWER, in_ci, [BUILDS, TESTS], now=now, max_in_ci=max_in_ci, min_gap=min_gap)
 
 
 def test_admission_to_an_idle_ci() -> None:
@@ -102,9 +108,15 @@ def test_admission_says_what_ci_is_busy_with() -> None:
 
 
 def test_as_many_builds_as_allowed_are_in_ci_at_once() -> None:
-    busy = (InCi(row(NEW, 1990), ()), InCi(row(OLD, 1980), ()))
+    begun = (Vote("build-push", True, 1985),)
+    busy = (InCi(row(NEW, 1990), begun), InCi(row(OLD, 1980), begun))
     assert refusal(*busy, max_in_ci=2) == f"CI busy with {NEW.full_hash}, {OLD.full_hash}"
     assert refusal(*busy, max_in_ci=3) is None
+
+
+def test_a_build_that_was_displaced_before_any_vote_keeps_nobody_waiting() -> None:
+    done = tuple(Vote(job, True, 1995) for job in CRITERIA.jobs)
+    assert refusal(InCi(row(NEW, 1990), done), InCi(row(OLD, 1980), ())) is None
 
 
 def test_the_label_stands_still_for_the_gap() -> None:
@@ -128,9 +140,8 @@ def test_more_room_never_refuses_more(build: object, in_ci: list[InCi], room: in
         return refuse_admission(
             build,  # type: ignore[arg-type]
             in_ci,
-            CRITERIA,
+            [Wait(CRITERIA, HOUR)],
             now=1_020,
-            within=HOUR,
             max_in_ci=max_in_ci,
             min_gap=0,
         )

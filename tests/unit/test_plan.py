@@ -117,9 +117,11 @@ def test_previous_names_what_the_label_named(promotion: Promotion, observed: Obs
         assert observed.dlrn.previous.build == holder.build
     else:
         assert observed.dlrn.previous == before.dlrn.previous
+    promoted = holder.build.full_hash if holder and holder.build != promotion.build else None
     for name, server in before.servers.items():
         after = observed.servers[name]
-        if server.link not in (None, promotion.tag) and server.link_exists:
+        given_up = promoted is not None and promoted == server.previous != server.link
+        if server.link not in (None, promotion.tag) and server.link_exists and not given_up:
             assert after.previous == server.link
         else:
             assert after.previous == server.previous
@@ -150,6 +152,19 @@ def test_a_registry_that_should_have_the_containers_already_is_not_pushed_to() -
             "push it there, or name quay under push_to"
         ),
     )
+
+
+def test_previous_never_names_a_build_whose_promotion_was_given_up() -> None:
+    """Its link had moved, DLRN's label never did: it is no place to go back to."""
+    given_up = build_number(3)
+    promotion = Promotion(NEW, "label", "candidate", link_on=("images",))
+    observed = Observed(
+        DlrnState(holder=PromotionRow("label", OLD, 5), in_tree=OLD.full_hash),
+        servers={"images": ServerState(link=given_up.full_hash, previous=OLD.full_hash)},
+    )
+    assert [str(change) for change in plan(promotion, observed).links] == [
+        f"images: link label {given_up.full_hash} -> {NEW.full_hash}"
+    ]
 
 
 def test_previous_stays_when_its_build_is_gone() -> None:

@@ -42,7 +42,7 @@ def test_a_good_file_becomes_a_release(tmp_path: Path) -> None:
     assert release.asset_uri("current-good") == "dlrn://dlrn.example.org/centos9-good/current-good"
     upstream, phase1 = release.stages
     assert upstream.named_steps == (
-        ("candidate", Candidate(label="ci-testing", max_in_ci=2, min_gap="1h")),
+        ("candidate", Candidate(label="ci-testing", max_in_ci=1, min_gap="1h")),
         ("wait_for", WaitFor(jobs=("build-containers", "build-images"), within="4h")),
         ("tag_containers", TagContainers.model_validate({"in": "rdo", "tag": "ci-testing"})),
         ("push_containers", PushContainers(to="quay", tag="ci-testing", gates="nothing")),

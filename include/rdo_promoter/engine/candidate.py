@@ -12,16 +12,12 @@ from rdo_promoter.engine.observe import digests, single
 from rdo_promoter.engine.promote import copy_under_hash_tag
 from rdo_promoter.engine.services import Services
 from rdo_promoter.errors import PreflightError
-from rdo_promoter.model.build import DlrnHash
-from rdo_promoter.model.order import InCi, refuse_admission
+from rdo_promoter.model.build import CONSISTENT, DlrnHash
+from rdo_promoter.model.order import InCi, Wait, refuse_admission
 from rdo_promoter.model.promotion import Promotion
 from rdo_promoter.model.promotions import PromotionRow
-from rdo_promoter.model.verdict import Criteria
 
 log = logging.getLogger(__name__)
-
-#: The builder's link; every other source is a label that has rows in DLRN.
-CONSISTENT = "consistent"
 
 
 @dataclass(frozen=True)
@@ -29,17 +25,20 @@ class CandidateRules:
     """When a build may take the candidate label.
 
     :param label: the candidate label.
-    :param criteria: every job of the stage: CI is done with a build when each has voted.
-    :param within: the stage's last deadline, seconds after a build's entry.
+    :param waits: what the stage waits for, in its order.
     :param max_in_ci: how many builds CI may work on at once.
     :param min_gap: seconds that the label stands still at least.
     """
 
     label: str
-    criteria: Criteria
-    within: int
+    waits: tuple[Wait, ...]
     max_in_ci: int = 1
     min_gap: int = 0
+
+    @property
+    def within(self) -> int:
+        """The stage's last deadline, seconds after a build's entry."""
+        return max((wait.within for wait in self.waits), default=0)
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,11 @@ class Found:
 
 
 def newest_build(dlrn: DlrnClient, source: str, candidate_label: str) -> Found:
-    """Find the build that the source label names, and whether CI has had it. Two requests."""
+    """Find the build that the source label names, and whether CI has had it. Two requests.
+
+    :param source: ``consistent``, or a label that has rows in DLRN.
+    :param candidate_label: the label that CI tests.
+    """
     if source == CONSISTENT:
         build = dlrn.consistent()
     else:
@@ -91,23 +94,24 @@ def admit(
 ) -> Admission:
     """Give the candidate label to a build if CI has room for it.
 
-    A build that has held the label is not given it again (its entry stands) unless `again` asks CI to
-    test it anew. A build that holds the label keeps it.
+    A build that holds or has held the label is not given it again (its entry stands) unless `again` asks
+    CI to test it anew; then it gets a new entry, from which the deadlines count.
 
+    :param build: the build.
+    :param rules: when it may have the label.
     :param again: move the label though the build has held it before.
     :param dry_run: decide, but change nothing.
     """
     holder = dlrn.current(rules.label)
-    if holder is not None and holder.build == build:
+    if not again and holder is not None and holder.build == build:
         return Admission(holder)
     if not again and (entries := dlrn.entries(rules.label, build)):
         return Admission(entries[0])
     if refused := refuse_admission(
         build,
         _in_ci(rules, dlrn),
-        rules.criteria,
+        rules.waits,
         now=dlrn.now(),
-        within=rules.within,
         max_in_ci=rules.max_in_ci,
         min_gap=rules.min_gap,
     ):
@@ -149,6 +153,25 @@ class Tagged:
     copied: int = 0
     tagged: int = 0
     note: str | None = None
+
+
+def look_at_candidate(promotion: Promotion, services: Services, name: str) -> Tagged:
+    """Say what `tag_candidate` would do now, for a dry run. Changes nothing.
+
+    :param promotion: with `label` being the candidate label.
+    :param name: the registry's name.
+    """
+    assert promotion.source is not None
+    source = digests(services, promotion.source, promotion.containers, promotion.tag)
+    here = digests(services, name, promotion.containers, promotion.tag)
+    label = digests(services, name, promotion.containers, promotion.label)
+    wanted = {container: digest for container, digest in source.items() if digest is not None}
+    missing = len(source) - len(wanted)
+    return Tagged(
+        copied=sum(here[container] != digest for container, digest in wanted.items()),
+        tagged=sum(label[container] != digest for container, digest in wanted.items()),
+        note=f"{missing} containers are not in {promotion.source} yet" if missing else None,
+    )
 
 
 def tag_candidate(promotion: Promotion, services: Services, name: str, *, push: bool) -> Tagged:

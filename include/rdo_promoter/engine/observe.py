@@ -8,9 +8,9 @@ from rdo_promoter.clients.dlrn import DlrnClient
 from rdo_promoter.clients.image_server import ImageServer
 from rdo_promoter.clients.registry import heads
 from rdo_promoter.engine.services import Services
-from rdo_promoter.errors import ConfigError
+from rdo_promoter.errors import ConfigError, SupersededError
 from rdo_promoter.model.build import Build, DlrnHash
-from rdo_promoter.model.order import Standing, first_entry
+from rdo_promoter.model.order import Standing, first_entry, superseded
 from rdo_promoter.model.promotion import (
     DlrnState,
     ImageState,
@@ -20,6 +20,7 @@ from rdo_promoter.model.promotion import (
     ServerState,
     previous_label,
 )
+from rdo_promoter.model.promotions import PromotionRow
 
 
 def observe(promotion: Promotion, services: Services, *, checksums: bool = True) -> Observed:
@@ -43,7 +44,10 @@ def observe(promotion: Promotion, services: Services, *, checksums: bool = True)
 
 
 def observe_registry(promotion: Promotion, services: Services, name: str) -> RegistryState:
-    """Read the digests under the hash tag and, where the label moves, under the label: by HEAD alone."""
+    """Read the digests under the hash tag and, where the label moves, under the label: by HEAD alone.
+
+    :param name: the registry's name.
+    """
     return RegistryState(
         by_hash=digests(services, name, promotion.containers, promotion.tag),
         by_label=digests(services, name, promotion.containers, promotion.label)
@@ -53,7 +57,12 @@ def observe_registry(promotion: Promotion, services: Services, name: str) -> Reg
 
 
 def digests(services: Services, name: str, containers: Iterable[str], tag: str) -> dict[str, str | None]:
-    """Return the digest that a tag names in each container's repository, None where there is no such tag."""
+    """Return the digest that a tag names in each container's repository, None where there is no such tag.
+
+    :param name: the registry's name.
+    :param containers: names without namespace.
+    :param tag: hash tag or label.
+    """
     namespace = services.namespace(name)
     repositories = {container: f"{namespace}/{container}" for container in containers}
     found = heads(services.registry(name), list(repositories.values()), tag)
@@ -64,7 +73,10 @@ def digests(services: Services, name: str, containers: Iterable[str], tag: str) 
 
 
 def observe_server(promotion: Promotion, server: ImageServer, *, checksums: bool) -> ServerState:
-    """Read the build's folder and the label's links on an image server."""
+    """Read the build's folder and the label's links on an image server.
+
+    :param checksums: read every image file whole; without, its presence alone is looked at.
+    """
     files = server.files(promotion.tag) or {}
     images = {}
     for image in promotion.images:
@@ -102,11 +114,48 @@ def standing(dlrn: DlrnClient, build: Build, *, candidate_label: str, promoted_l
 
     A build that somebody promoted by hand without testing has none; its first entry into the promoted
     label stands for it, so that nothing from before that hand's work replaces it.
+
+    :param build: the build.
+    :param candidate_label: the label that CI tests.
+    :param promoted_label: the label that it is promoted to.
     """
     for label in (candidate_label, promoted_label):
         entered = first_entry(dlrn.entries(label, build), build)
         if entered is not None:
             return Standing(build, entered)
+    return None
+
+
+def place_problem(
+    dlrn: DlrnClient,
+    build: Build,
+    holder: PromotionRow | None,
+    *,
+    candidate_label: str,
+    promoted_label: str,
+) -> str | None:
+    """Say why a build has no place in the order of builds; None when it is newer than the label's holder.
+
+    :param build: the build that is to be promoted.
+    :param holder: the newest row of the promoted label.
+    :param candidate_label: the label that CI tests.
+    :param promoted_label: the label that it is promoted to.
+    :raises SupersededError: when the holder is not older.
+    """
+    if holder is None or holder.build == build:
+        return None
+    labels = {"candidate_label": candidate_label, "promoted_label": promoted_label}
+    ours = standing(dlrn, build, **labels)
+    if ours is None:
+        return (
+            f"DLRN: the build never held {candidate_label}, so it has no place in the order of builds; "
+            "run the stage's candidate step first"
+        )
+    if superseded(ours, standing(dlrn, holder.build, **labels)):
+        raise SupersededError(
+            f"superseded by {holder.build.full_hash}, which holds {promoted_label} and is not older",
+            by=holder.build.full_hash,
+        )
     return None
 
 

@@ -3,18 +3,21 @@
 The steps in their order, each of which may be run again at any time::
 
     preflight      observe everything, plan, refuse when something is missing   (changes nothing)
-    copy           containers to a registry, under the hash tag
+    copy_to        containers to a registry, under the hash tag
     check_copies   every container and image is in place everywhere             (changes nothing)
-    tag, link      labels on registries, links on image servers
+    tag_in, link_on  labels on registries, links on image servers
     commit         DLRN's previous-<label>, then DLRN's label: the commit point
     verify         read everything back                                         (changes nothing)
 
-Every step that changes something first asks `check_turn` whether it is still this build's turn.
+Every step that changes something first asks `check_turn` whether the label is where the plan found it. A
+build that is not newer than the label's holder is superseded in `preflight`; later on a label that moved
+is a conflict, because something of this promotion may be in place already.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rdo_promoter.clients.registry import CopyItem, CopyReport, copy, tag_all
@@ -24,13 +27,12 @@ from rdo_promoter.engine.observe import (
     observe_dlrn,
     observe_registry,
     observe_server,
+    place_problem,
     single,
-    standing,
 )
 from rdo_promoter.engine.services import Services
-from rdo_promoter.errors import AnswerError, ConflictError, PreflightError, SupersededError
+from rdo_promoter.errors import AnswerError, ConflictError, PreflightError, UnfinishedError
 from rdo_promoter.model.build import Build
-from rdo_promoter.model.order import superseded
 from rdo_promoter.model.plan import Plan, plan, plan_dlrn, plan_registry, plan_server
 from rdo_promoter.model.promotion import Observed, Promotion, RegistryState
 from rdo_promoter.model.promotions import PromotionRow
@@ -71,7 +73,7 @@ def look(promotion: Promotion, services: Services) -> Preflight:
     observed = observe(promotion, services)
     holder = observed.dlrn.holder
     found = plan(promotion, observed)
-    if problem := _order_problem(promotion, services, holder):
+    if problem := _place_problem(promotion, services, holder):
         found += Plan(problems=(problem,))
     return Preflight(found, holder.build if holder else None)
 
@@ -81,33 +83,52 @@ def check_order(promotion: Promotion, services: Services) -> None:
 
     :raises SupersededError: when one does.
     """
-    _order_problem(promotion, services, services.dlrn.current(promotion.label))
+    _place_problem(promotion, services, services.dlrn.current(promotion.label))
 
 
 def check_turn(promotion: Promotion, services: Services, was: Build | None) -> PromotionRow | None:
-    """Make sure that the label may still be moved to this build; return the label's newest row.
+    """Make sure that nobody else moved the label; return its newest row.
 
     :param was: the build that held the label when the plan was made.
-    :raises SupersededError: when a newer build holds the label now.
-    :raises ConflictError: when somebody moved the label meanwhile, to a build that is not newer.
+    :raises ConflictError: when another build holds the label now; it names what this one has moved.
     """
     holder = services.dlrn.current(promotion.label)
-    if problem := _order_problem(promotion, services, holder):
-        raise PreflightError(promotion.subject, [problem])
     build = holder.build if holder else None
-    if holder is not None and build not in (promotion.build, was):
-        raise ConflictError(
-            f"{promotion.subject}: {promotion.label} named {was or 'nothing'} when this was planned, "
-            f"and {holder.user or 'somebody'} moved it to {build} meanwhile. Nothing more is changed. "
-            "If that was intended, leave it; otherwise clear the whole promotion group to plan anew"
-        )
-    return holder
+    if holder is None or build in (promotion.build, was):
+        return holder
+    moved = moved_so_far(promotion, observe(promotion, services, checksums=False))
+    left = "".join(f"\n  - {line}" for line in moved) or " nothing"
+    raise ConflictError(
+        f"{promotion.subject}: {promotion.label} named {was or 'nothing'} when this was planned, and "
+        f"{holder.user or 'somebody'} moved it to {build} meanwhile. Nothing more is changed. "
+        f"What this promotion has moved:{left}\nIf {build} is to stay, promote it in this Dag, which takes "
+        "these along; otherwise clear the whole promotion group to plan anew"
+    )
+
+
+def moved_so_far(promotion: Promotion, observed: Observed) -> tuple[str, ...]:
+    """Name each place outside DLRN where the label names this build."""
+    lines = []
+    for name in promotion.registries:
+        state = observed.registries[name]
+        there = [
+            c for c in promotion.containers if (tag := state.by_label.get(c)) and tag == state.by_hash.get(c)
+        ]
+        if there:
+            lines.append(f"registry {name}: {len(there)} of {len(promotion.containers)} tags")
+    lines += [
+        f"image server {name}: the link"
+        for name in promotion.link_on
+        if observed.servers[name].link == promotion.tag
+    ]
+    return tuple(lines)
 
 
 def copy_to(promotion: Promotion, services: Services, name: str, was: Build | None) -> CopyReport:
     """Copy what a registry lacks, under the hash tag, and read it back.
 
     :param name: one of the promotion's `push_to`.
+    :param was: the build that held the label when the plan was made.
     """
     check_turn(promotion, services, was)
     todo = _registry_plan(promotion, services, name)
@@ -116,7 +137,7 @@ def copy_to(promotion: Promotion, services: Services, name: str, was: Build | No
     left = _registry_plan(promotion, services, name).copies
     if left:
         raise AnswerError(
-            f"{promotion.subject}: after the copy, {name} still lacks {left[0]} (of {len(left)})"
+            f"{promotion.subject}: after the copy to {name} {len(left)} containers are not there: {left[0]}"
         )
     return report
 
@@ -124,7 +145,11 @@ def copy_to(promotion: Promotion, services: Services, name: str, was: Build | No
 def copy_under_hash_tag(
     promotion: Promotion, services: Services, name: str, wanted: dict[str, str]
 ) -> CopyReport:
-    """Copy containers from the source registry, each by its digest."""
+    """Copy containers from the source registry, each by its digest.
+
+    :param name: the registry that they are copied to.
+    :param wanted: container -> digest.
+    """
     assert promotion.source is not None
     source_namespace, namespace = services.namespace(promotion.source), services.namespace(name)
     return copy(
@@ -140,23 +165,24 @@ def copy_under_hash_tag(
 def check_copies(promotion: Promotion, services: Services) -> Observed:
     """Make sure that everything is in place under the hash everywhere, before any label moves.
 
-    :raises PreflightError: naming what is not.
+    :raises PreflightError: naming what is not; `UnfinishedError` when labels have moved already.
     """
     observed = observe(promotion, services, checksums=False)
     found = plan(promotion, observed)
-    problems = (*found.problems, *(f"not done: {change}" for change in found.copies))
-    if problems:
-        raise PreflightError(promotion.subject, problems)
+    _refuse(promotion, observed, (*found.problems, *_not_done(found.copies)))
     return observed
 
 
 def tag_in(promotion: Promotion, services: Services, name: str, was: Build | None) -> int:
-    """Move the label's tag of every container in a registry; return how many moved."""
+    """Move the label's tag of every container in a registry; return how many moved.
+
+    :param name: one of the promotion's registries.
+    :param was: the build that held the label when the plan was made.
+    """
     check_turn(promotion, services, was)
     todo = _registry_plan(promotion, services, name)
-    if todo.copies or todo.problems:
-        problems = (*todo.problems, *(f"not done: {change}" for change in todo.copies))
-        raise PreflightError(promotion.subject, problems)
+    if problems := (*todo.problems, *_not_done(todo.copies)):
+        _refuse(promotion, observe(promotion, services, checksums=False), problems)
     namespace = services.namespace(name)
     for change in todo.tags:
         log.debug("%s %s", promotion.build.short, change)
@@ -167,15 +193,22 @@ def tag_in(promotion: Promotion, services: Services, name: str, was: Build | Non
 
 
 def link_on(promotion: Promotion, services: Services, name: str, was: Build | None) -> int:
-    """Move the label's link on an image server, ``previous-`` first; return how many links moved."""
-    check_turn(promotion, services, was)
+    """Move the label's link on an image server, ``previous-`` first; return how many links moved.
+
+    :param name: one of the promotion's image servers.
+    :param was: the build that held the label when the plan was made.
+    """
+    holder = check_turn(promotion, services, was)
     with services.server(name) as server:
-        todo = plan_server(promotion, name, observe_server(promotion, server, checksums=False))
-        if todo.problems:
-            raise PreflightError(promotion.subject, todo.problems)
-        for change in todo.links:
-            server.set_link(change.link, change.target)
-            log.info("%s %s", promotion.build.short, change)
+        todo = plan_server(promotion, name, observe_server(promotion, server, checksums=False), holder)
+        if not todo.problems:
+            for change in todo.links:
+                server.set_link(change.link, change.target)
+                log.info("%s %s", promotion.build.short, change)
+            for note in todo.notes:
+                log.warning("%s %s", promotion.build.short, note)
+    if todo.problems:
+        _refuse(promotion, observe(promotion, services, checksums=False), todo.problems)
     return len(todo.links)
 
 
@@ -183,34 +216,36 @@ def commit(promotion: Promotion, services: Services, was: Build | None) -> Promo
     """Move DLRN's label, ``previous-`` first: the promotion is done with this.
 
     Everything else is observed once more right before, so that the label never names a build of which
-    a container, an image or a link is not in place.
+    a container, an image or a link is not in place; and before each of DLRN's labels it is asked again
+    whether somebody else moved the promoted one.
 
-    :raises PreflightError: naming what is not in place.
+    :param was: the build that held the label when the plan was made.
+    :raises UnfinishedError: naming what is not in place.
     """
-    found = plan(promotion, check_copies(promotion, services))
-    if found.tags or found.links:
-        raise PreflightError(
-            promotion.subject, [f"not done: {change}" for change in (*found.tags, *found.links)]
-        )
-    holder = check_turn(promotion, services, was)
+    check_turn(promotion, services, was)
+    observed = check_copies(promotion, services)
+    found = plan(promotion, observed)
+    _refuse(promotion, observed, _not_done((*found.tags, *found.links)))
     todo = plan_dlrn(promotion, observe_dlrn(promotion, services.dlrn))
-    for change in todo.labels:
-        holder = services.dlrn.promote(single(change.build), change.label)
-        log.info("%s %s", promotion.build.short, change)
     for note in todo.notes:
         log.warning("%s %s", promotion.build.short, note)
-    assert holder is not None
-    return holder
+    for change in todo.labels:
+        check_turn(promotion, services, was)
+        services.dlrn.promote(single(change.build), change.label)
+        log.info("%s %s", promotion.build.short, change)
+    row = check_turn(promotion, services, promotion.build)
+    assert row is not None
+    return row
 
 
 def verify(promotion: Promotion, services: Services) -> Observed:
     """Read everything back.
 
-    :raises SupersededError: when a newer build was promoted since.
+    :raises ConflictError: when somebody else moved the label since.
     :raises AnswerError: naming what differs.
     """
+    check_turn(promotion, services, promotion.build)
     observed = observe(promotion, services, checksums=False)
-    _order_problem(promotion, services, observed.dlrn.holder)
     left = plan(promotion, observed)
     if left.problems or left.changes:
         lines = "\n".join(f"  - {line}" for line in (*left.problems, *left.changes))
@@ -218,32 +253,33 @@ def verify(promotion: Promotion, services: Services) -> Observed:
     return observed
 
 
-def _order_problem(promotion: Promotion, services: Services, holder: PromotionRow | None) -> str | None:
-    """Say why the build has no place in the order; None when it is newer than the label's holder.
+def _place_problem(promotion: Promotion, services: Services, holder: PromotionRow | None) -> str | None:
+    return place_problem(
+        services.dlrn,
+        promotion.build,
+        holder,
+        candidate_label=promotion.candidate_label,
+        promoted_label=promotion.label,
+    )
 
-    :raises SupersededError: when it is not newer.
-    """
-    if holder is None or holder.build == promotion.build:
-        return None
-    labels = {"candidate_label": promotion.candidate_label, "promoted_label": promotion.label}
-    ours = standing(services.dlrn, promotion.build, **labels)
-    if ours is None:
-        return (
-            f"DLRN: the build never held {promotion.candidate_label}, so it has no place in the order of "
-            f"builds; run the stage's candidate step first"
-        )
-    if superseded(ours, standing(services.dlrn, holder.build, **labels)):
-        raise SupersededError(
-            f"superseded by {holder.build.full_hash}, which holds {promotion.label} and is not older",
-            by=holder.build.full_hash,
-        )
-    return None
+
+def _not_done(changes: Sequence[object]) -> tuple[str, ...]:
+    return tuple(f"not done: {change}" for change in changes)
+
+
+def _refuse(promotion: Promotion, observed: Observed, problems: Sequence[str]) -> None:
+    """Raise what tells the truth about what has changed, if there are problems."""
+    if not problems:
+        return
+    if moved := moved_so_far(promotion, observed):
+        raise UnfinishedError(promotion.subject, problems, moved)
+    raise PreflightError(promotion.subject, problems)
 
 
 def _registry_plan(promotion: Promotion, services: Services, name: str) -> Plan:
     assert promotion.source is not None
-    source = RegistryState(digests(services, promotion.source, promotion.containers, promotion.tag))
-    here = observe_registry(promotion, services, name)
-    # A source that is tagged itself was observed as `here`; its hash tags are the same question.
-    states = {promotion.source: source, name: here}
+    states = {name: observe_registry(promotion, services, name)}
+    if name != promotion.source:
+        source = digests(services, promotion.source, promotion.containers, promotion.tag)
+        states[promotion.source] = RegistryState(source)
     return plan_registry(promotion, name, states)

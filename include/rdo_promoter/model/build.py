@@ -13,8 +13,11 @@ _EXTENDED = re.compile(r"[A-Za-z0-9._-]+")
 _LABEL = re.compile(r"[a-z0-9][a-z0-9._-]{0,126}")
 _FULL_HASH = re.compile(r"[0-9a-f]{40}_[0-9a-f]{8}(_[A-Za-z0-9._-]{1,8}){0,2}")
 
+#: The builder's link to the newest build without packaging errors; it has no promotion rows.
+CONSISTENT = "consistent"
+
 #: Labels that the DLRN builder moves itself; nobody else may (DLRN API: 403).
-BUILDER_LABELS = frozenset({"consistent", "current"})
+BUILDER_LABELS = frozenset({CONSISTENT, "current"})
 
 #: A dual extended hash is two 40-digit hashes joined by ``_``; from this length on DLRN names both.
 _LONG_EXTENDED = 49

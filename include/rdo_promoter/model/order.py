@@ -74,40 +74,63 @@ class InCi:
     votes: tuple[Vote, ...]
 
 
-def occupies_ci(entry: InCi, criteria: Criteria, *, now: int, within: int) -> bool:
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What a stage waits for at one point.
+
+    :param criteria: the jobs that have to pass.
+    :param within: seconds after the entry into the candidate label.
+    """
+
+    criteria: Criteria
+    within: int
+
+
+def occupies_ci(entry: InCi, waits: Sequence[Wait], *, now: int) -> bool:
     """Tell whether CI still needs the candidate label to stand still for this build.
 
     It does while a required job has not voted and its deadline has not passed. A job that failed has
-    read the label; its rerun names the hash.
+    read the label; its rerun names the hash. What comes behind a wait that cannot be met any more is
+    never started.
 
+    :param waits: the stage's waits in their order.
     :param now: DLRN's time, seconds since the epoch.
-    :param within: the stage's deadline, seconds after the entry.
     """
-    if now - entry.row.timestamp >= within:
-        return False
-    return bool(judge(criteria, entry.votes).in_state(JobState.MISSING))
+    age = now - entry.row.timestamp
+    for wait in waits:
+        verdict = judge(wait.criteria, entry.votes)
+        if age < wait.within and verdict.in_state(JobState.MISSING):
+            return True
+        if age >= wait.within and not verdict.met:
+            return False
+    return False
 
 
 def refuse_admission(
     build: Build,
     in_ci: Sequence[InCi],
-    criteria: Criteria,
+    waits: Sequence[Wait],
     *,
     now: int,
-    within: int,
     max_in_ci: int,
     min_gap: int,
 ) -> str | None:
     """Return why the build may not take the candidate label now, or None when it may.
 
     :param in_ci: the label's newest holders, newest first, one entry a build.
+    :param waits: the stage's waits in their order.
     :param now: DLRN's time, seconds since the epoch.
-    :param within: the stage's deadline, seconds.
     :param max_in_ci: how many builds CI may work on at once.
     :param min_gap: seconds that the label has to stand still at least.
     """
+    jobs = frozenset[str]().union(*(wait.criteria.known_jobs for wait in waits))
     others = [entry for entry in in_ci if entry.row.build != build]
-    busy = [entry for entry in others if occupies_ci(entry, criteria, now=now, within=within)]
+    busy = [
+        entry
+        for entry in others
+        if occupies_ci(entry, waits, now=now)
+        and not displaced(entry.row.build, in_ci[0].row, entry.votes, jobs)
+    ]
     if len(busy) >= max_in_ci:
         names = ", ".join(entry.row.build.full_hash for entry in busy)
         return f"CI busy with {names}"

@@ -22,6 +22,7 @@ from rdo_promoter.model.promotion import (
     ServerState,
     previous_label,
 )
+from rdo_promoter.model.promotions import PromotionRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ def plan(promotion: Promotion, observed: Observed) -> Plan:
     for name in promotion.registries:
         result += plan_registry(promotion, name, observed.registries)
     for name in promotion.link_on:
-        result += plan_server(promotion, name, observed.servers[name])
+        result += plan_server(promotion, name, observed.servers[name], observed.dlrn.holder)
     return result + plan_dlrn(promotion, observed.dlrn)
 
 
@@ -165,8 +166,17 @@ def plan_registry(promotion: Promotion, name: str, registries: Mapping[str, Regi
     return Plan(copies=tuple(copies), tags=tuple(tags), problems=tuple(problems))
 
 
-def plan_server(promotion: Promotion, name: str, state: ServerState) -> Plan:
-    """Make one image server's part of the plan."""
+def plan_server(promotion: Promotion, name: str, state: ServerState, holder: PromotionRow | None) -> Plan:
+    """Make one image server's part of the plan.
+
+    ``previous-<label>`` is to name what the link named before. When the link is not where DLRN's label is,
+    an earlier promotion was given up half-way; if ``previous-`` then names the build that DLRN's label
+    names, it stays: what was never promoted is no place to go back to.
+
+    :param name: the image server's name.
+    :param state: what it holds.
+    :param holder: the newest row of the promoted label in DLRN.
+    """
     problems = tuple(
         f"image server {name}: {promotion.tag}/{image} {problem}; let the image job upload it again"
         for image in promotion.images
@@ -176,7 +186,9 @@ def plan_server(promotion: Promotion, name: str, state: ServerState) -> Plan:
         return Plan(problems=problems)
     links = [SetLink(name, promotion.label, promotion.tag, state.link)]
     notes: tuple[str, ...] = ()
-    if state.link is not None and state.link != state.previous:
+    promoted = holder.build.full_hash if holder and holder.build != promotion.build else None
+    given_up = promoted is not None and state.link != promoted and state.previous == promoted
+    if state.link is not None and state.link != state.previous and not given_up:
         previous = previous_label(promotion.label)
         if state.link_exists:
             links.insert(0, SetLink(name, previous, state.link, state.previous))

@@ -14,12 +14,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from rdo_promoter.errors import PermanentError, SupersededError
 from rdo_promoter.hooks.services import ConnectionServices
 from rdo_promoter.model.build import Build, build_from_json
-
-#: The task that pins the run's build, and the XCom key under which it leaves it.
-BUILD_TASK = "source.build"
-BUILD_KEY = "build"
-#: The XCom key of the sentence that says why a task was skipped, or failed for good.
-REASON_KEY = "reason"
+from rdo_promoter.triggers.names import BUILD_KEY, BUILD_TASK, REASON_KEY
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +53,11 @@ def run_build(context: Context) -> Build:
 def is_dry_run(context: Context) -> bool:
     """Tell whether the run may change anything."""
     return bool(context["params"].get("dry_run", False))
+
+
+def is_scheduled(context: Context) -> bool:
+    """Tell whether the clock started the run; otherwise somebody asked for it."""
+    return context["dag_run"].run_type == "scheduled"
 
 
 class PromoterOperator(BaseOperator):

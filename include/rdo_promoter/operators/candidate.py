@@ -5,47 +5,75 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.sdk import Context
+from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
-from rdo_promoter.engine.candidate import CandidateRules, admit, tag_candidate
+from rdo_promoter.engine.candidate import (
+    CandidateRules,
+    admit,
+    look_at_candidate,
+    newest_build,
+    tag_candidate,
+)
 from rdo_promoter.engine.observe import single
 from rdo_promoter.model.promotion import Promotion
-from rdo_promoter.operators.base import PromoterOperator, Result, form, is_dry_run, run_build, skip
+from rdo_promoter.operators.base import (
+    PromoterOperator,
+    Result,
+    form,
+    is_dry_run,
+    is_scheduled,
+    run_build,
+    skip,
+)
+from rdo_promoter.triggers.names import SINCE_KEY
 
-#: Set before the label is moved, so that a cleared or killed task knows that the run had its turn.
-_ASKED = "asked_for_ci"
+#: How often the build had entered the label when this run first asked; survives retries and clears.
+_ENTRIES_BEFORE = "entries_before"
 
 
 class CandidateOperator(PromoterOperator):
     """Give the candidate label to the run's build, if CI has room for it.
 
     A run that is not admitted ends as skipped with the reason. A run moves the label once: cleared, it
-    takes up the entry that the build has.
+    takes up the entry that its build has.
 
     :param rules: when a build is admitted.
+    :param source: the label of the newest build.
     """
 
-    def __init__(self, *, rules: CandidateRules, **kwargs: Any) -> None:
+    def __init__(self, *, rules: CandidateRules, source: str, **kwargs: Any) -> None:
         # Two runs that look at the label at once would both see room for their build.
         super().__init__(max_active_tis_per_dag=1, **kwargs)
         self.rules = rules
+        self.source = source
 
     def act(self, context: Context) -> Result:
         """Admit the build and leave the time from which the stage's deadlines count."""
         build = single(run_build(context))
         dlrn, store, dry_run = self.services.dlrn, context["task_state_store"], is_dry_run(context)
-        asked = store.get(_ASKED) == build.full_hash
-        by_hand = context["dag_run"].run_type == "manual"
-        if not asked and not by_hand and (entries := dlrn.entries(self.rules.label, build)):
-            raise skip(context, f"{build.full_hash} is in CI already: {entries[0].user} put it there")
+        entries = dlrn.entries(self.rules.label, build)
+        before = store.get(_ENTRIES_BEFORE)
+        if before is None:
+            if is_scheduled(context) and entries:
+                raise skip(context, f"{build.full_hash} is in CI already: {entries[0].user} put it there")
+            before = len(entries)
+        if is_scheduled(context) and not entries:
+            newest = newest_build(dlrn, self.source, self.rules.label).build
+            if newest != build:
+                # Its entry would be younger than that of a newer build, and the order of builds wrong.
+                raise skip(
+                    context, f"{newest.full_hash} is {self.source} by now, and this run's build is not"
+                )
         if not dry_run:
-            store.set(_ASKED, build.full_hash)
-        again = bool(form(context).get("retest")) and not asked
+            store.set(_ENTRIES_BEFORE, before, retention=NEVER_EXPIRE)
+        # A lost answer must not have the build tested a third time.
+        again = bool(form(context).get("retest")) and len(entries) == before
         admission = admit(build, self.rules, dlrn, again=again, dry_run=dry_run)
         if admission.refused:
-            store.delete(_ASKED)
+            store.delete(_ENTRIES_BEFORE)
             raise skip(context, admission.refused)
         since = admission.entry.timestamp if admission.entry else dlrn.now()
-        context["ti"].xcom_push(key="since", value=since)
+        context["ti"].xcom_push(key=SINCE_KEY, value=since)
         if dry_run and admission.moved:
             self.log.info("%s dry run: would promote to %s in DLRN", build.short, self.rules.label)
         return {"label": self.rules.label, "moved": admission.moved and not dry_run, "since": since}
@@ -70,16 +98,16 @@ class TagCandidateOperator(PromoterOperator):
         """Verify, copy if asked to, and tag."""
         promotion = Promotion(build=run_build(context), **self.coordinates)
         if is_dry_run(context):
-            what = "push and tag" if self.push else "tag"
-            count, build = len(promotion.containers), promotion.build
+            would = look_at_candidate(promotion, self.services, self.registry)
             self.log.info(
-                "%s dry run: would %s %d containers with %s on %s",
-                build.short,
-                what,
-                count,
+                "%s dry run: would %smove %d tags to %s on %s%s",
+                promotion.build.short,
+                f"copy {would.copied} containers and " if self.push else "",
+                would.tagged,
                 promotion.label,
                 self.registry,
+                f"; {would.note}" if would.note else "",
             )
-            return {"dry_run": True}
+            return {"dry_run": True, "tagged": would.tagged, "note": would.note}
         done = tag_candidate(promotion, self.services, self.registry, push=self.push)
         return {"copied": done.copied, "tagged": done.tagged, "note": done.note}

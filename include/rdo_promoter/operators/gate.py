@@ -6,8 +6,8 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from rdo_promoter.engine.observe import standing
-from rdo_promoter.model.order import displaced, superseded
+from rdo_promoter.engine.observe import place_problem
+from rdo_promoter.model.order import displaced
 from rdo_promoter.model.verdict import Criteria, judge
 from rdo_promoter.operators.base import PromoterOperator, Result, fail, is_dry_run, run_build, skip
 
@@ -52,13 +52,13 @@ class GateOperator(PromoterOperator):
         if is_dry_run(context):
             return {"dry_run": True, "met": verdict.met, "summary": verdict.summary()}
         if self.promoted_label is not None:
-            holder = dlrn.current(self.promoted_label)
-            if holder is not None and holder.build != build:
-                labels = {"candidate_label": self.candidate_label, "promoted_label": self.promoted_label}
-                ours = standing(dlrn, build, **labels)
-                theirs = standing(dlrn, holder.build, **labels)
-                if ours is not None and superseded(ours, theirs):
-                    raise skip(context, f"superseded by {holder.build.full_hash}")
+            place_problem(  # superseded: ends as skipped
+                dlrn,
+                build,
+                dlrn.current(self.promoted_label),
+                candidate_label=self.candidate_label,
+                promoted_label=self.promoted_label,
+            )
         if displaced(build, tested := dlrn.current(self.candidate_label), votes, self.stage_jobs):
             assert tested is not None
             raise skip(context, f"not tested: displaced by {tested.build.full_hash}")

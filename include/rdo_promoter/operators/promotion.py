@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -17,7 +19,7 @@ from rdo_promoter.model.build import Build, build_from_json
 from rdo_promoter.model.promotion import Promotion
 from rdo_promoter.operators.base import PromoterOperator, Result, fail, is_dry_run, run_build, skip
 
-#: States in which a task of the group will do nothing more.
+#: States in which a task will do nothing more unless somebody clears it.
 _ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 #: A reschedule after less fails now and then: Airflow may see the task before it took in the last one.
 _LOOK_AGAIN = 15.0
@@ -55,13 +57,51 @@ class PromotionOperator(PromoterOperator):
 
     def guard(self, context: Context) -> None:
         """Refuse to work unless this run holds the label: a task cleared alone may come too late."""
-        holder = context["asset_state_store"][self.asset].get(_HOLDER)
+        holder = read_claim(context["asset_state_store"][self.asset].get(_HOLDER)).run
         if holder != context["run_id"]:
             raise fail(
                 context,
                 f"the labels of {self.asset.uri} are held by {holder or 'no run'}: "
                 f"clear the whole group {self.group}, not this task alone",
             )
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the label's state store says.
+
+    :param run: the run that holds the label, None when none ever did.
+    :param after: the run that held it before; a claim that was not confirmed has to look at it again.
+    """
+
+    run: str | None = None
+    after: str | None = None
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return the fields as JSON values."""
+        return {"run": self.run, "after": self.after}
+
+
+def read_claim(stored: object) -> Claim:
+    """Read what `Claim.to_json` made; anything else is no claim."""
+    if not isinstance(stored, dict):
+        return Claim()
+    run, after = stored.get("run"), stored.get("after")
+    return Claim(run if isinstance(run, str) else None, after if isinstance(after, str) else None)
+
+
+def still_works(states: Mapping[str, str | None], hold: str) -> bool:
+    """Tell whether a run that held the label may still change something.
+
+    A task that is queued, running or waiting may. One without a state comes later, if the group is under
+    way: if its own `hold` has succeeded. Without that a run that was cleared waits for the label again.
+
+    :param states: the states of the group's tasks by their id.
+    :param hold: id of the group's `hold` task.
+    """
+    if any(state is not None and state not in _ENDED for name, state in states.items() if name != hold):
+        return True
+    return states.get(hold) == "success" and None in states.values()
 
 
 class HoldOperator(PromotionOperator):
@@ -81,23 +121,26 @@ class HoldOperator(PromotionOperator):
         if is_dry_run(context):
             return {"dry_run": True}
         store, run_id = context["asset_state_store"][self.asset], context["run_id"]
-        former = store.get(_HOLDER)
+        claim = read_claim(store.get(_HOLDER))
+        former = claim.after if claim.run == run_id else claim.run
         if not self._works(context, former):
-            store.set(_HOLDER, run_id)
+            store.set(_HOLDER, Claim(run_id, former).to_json())
             if not self._works(context, former):
+                store.set(_HOLDER, Claim(run_id).to_json())
                 self.log.info("%s this run holds %s", promotion.build.short, self.asset.uri)
                 return {"holder": run_id}
-            store.set(_HOLDER, former)
+        # Also a claim that an earlier try could not give back.
+        store.set(_HOLDER, Claim(former).to_json())
         self.log.info("%s %s changes %s; looking again soon", promotion.build.short, former, promotion.label)
         later = timedelta(seconds=_LOOK_AGAIN + random.uniform(0, 5))  # noqa: S311 - jitter, no secret
         raise AirflowRescheduleException(utcnow() + later)  # type: ignore[no-untyped-call]
 
-    def _works(self, context: Context, run_id: object) -> bool:
-        """Tell whether another run still has something to do in the group."""
-        if not isinstance(run_id, str) or run_id == context["run_id"]:
+    def _works(self, context: Context, run_id: str | None) -> bool:
+        """Tell whether another run may still change something."""
+        if run_id is None or run_id == context["run_id"]:
             return False
         states = context["ti"].get_task_states(dag_id=self.dag_id, run_ids=[run_id], task_group_id=self.group)
-        return any(state not in _ENDED for state in states.get(run_id, {}).values())
+        return still_works(states.get(run_id, {}), f"{self.group}.hold")
 
 
 class PlanOperator(PromotionOperator):
@@ -219,12 +262,12 @@ class VerifyOperator(PromotionOperator):
     def act(self, context: Context) -> Result:
         """Verify."""
         self.guard(context)
-        promotion, was = self.promotion(context), self.was(context)
-        promote.verify(promotion, self.services)
+        promotion = self.promotion(context)
+        previous = promote.verify(promotion, self.services).dlrn.previous
         fact: dict[str, JsonValue] = {
             "label": promotion.label,
             "full_hash": promotion.build.full_hash,
-            "previous": was.full_hash if was else None,
+            "previous": previous.build.full_hash if previous else None,
             "containers": len(promotion.containers),
             "registries": list(promotion.registries),
             "image_servers": list(promotion.link_on),

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from airflow.sdk import Context
 from airflow.sdk.exceptions import DownstreamTasksSkipped
+from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
-from rdo_promoter.engine.candidate import CONSISTENT, newest_build
+from rdo_promoter.engine.candidate import newest_build
 from rdo_promoter.engine.observe import single
 from rdo_promoter.errors import ConfigError, NotFoundError
-from rdo_promoter.model.build import DlrnHash, build_from_json
-from rdo_promoter.operators.base import BUILD_KEY, REASON_KEY, PromoterOperator, Result, form, run_build, skip
+from rdo_promoter.model.build import CONSISTENT, DlrnHash, build_from_json
+from rdo_promoter.operators.base import (
+    PromoterOperator,
+    Result,
+    form,
+    is_dry_run,
+    is_scheduled,
+    run_build,
+    skip,
+)
+from rdo_promoter.triggers.names import BUILD_KEY, REASON_KEY, SINCE_KEY
 
 #: Where the pinned build survives a clear of its task.
 _PINNED = "pinned"
@@ -36,8 +47,9 @@ class PinBuildOperator(PromoterOperator):
     def act(self, context: Context) -> Result:
         """Pin the build and leave it in XCom."""
         build = self._pinned(context) or self._choose(context)
-        context["task_state_store"].set(_PINNED, json.dumps(build.to_json()))
-        context["ti"].xcom_push(key=BUILD_KEY, value=json.dumps(build.to_json()))
+        text = json.dumps(build.to_json())
+        context["task_state_store"].set(_PINNED, text, retention=NEVER_EXPIRE)
+        context["ti"].xcom_push(key=BUILD_KEY, value=text)
         self.log.info("%s this run carries %s", build.short, build.full_hash)
         return {"full_hash": build.full_hash, "path": build.path}
 
@@ -64,7 +76,7 @@ class PinBuildOperator(PromoterOperator):
                 )
             return build
         found = newest_build(dlrn, self.source, self.candidate_label)
-        if found.nothing_new and run.run_type != "manual":
+        if found.nothing_new and is_scheduled(context):
             self.log.info("%s %s", found.build.short, found.nothing_new)
             context["ti"].xcom_push(key=REASON_KEY, value=found.nothing_new)
             # All at once: skipping them one after the other takes the scheduler a while in each tick.
@@ -76,31 +88,28 @@ class PinBuildOperator(PromoterOperator):
 
 
 class StartStageOperator(PromoterOperator):
-    """Start a stage: skip it when the form leaves it out, or when the stage before ended as skipped.
+    """Start a stage: skip it when the form leaves it out, or when a stage before it ended as skipped.
 
     :param stage: the stage's name.
     :param source: the label that the stage starts from.
-    :param after: id of the last task of the stage before; None for the first stage.
-    :param before: name of the stage before.
+    :param before: the last task of each stage before it, by the stage's name.
     """
 
-    def __init__(
-        self, *, stage: str, source: str, after: str | None = None, before: str | None = None, **kwargs: Any
-    ) -> None:
+    def __init__(self, *, stage: str, source: str, before: Mapping[str, str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.stage = stage
         self.source = source
-        self.after = after
-        self.before = before
+        self.before = dict(before)
 
     def act(self, context: Context) -> Result:
         """Decide, and leave the time from which the stage's deadlines count."""
         chosen = form(context).get("stages") or []
         if chosen and self.stage not in chosen:
             raise skip(context, f"stage {self.stage} was not chosen in the run's form")
-        ran_before = self.after is not None and (not chosen or self.before in chosen)
-        if ran_before and context["ti"].xcom_pull(task_ids=self.after) is None:
-            raise skip(context, f"stage {self.before} ended as skipped, so {self.stage} has nothing to do")
+        for stage, last in self.before.items():
+            if (not chosen or stage in chosen) and context["ti"].xcom_pull(task_ids=last) is None:
+                ended = "was a dry run" if is_dry_run(context) else "ended as skipped"
+                raise skip(context, f"stage {stage} {ended}, so {self.stage} has nothing to work on")
         if self.source == CONSISTENT:
             return {"stage": self.stage}
         build = run_build(context)
@@ -110,5 +119,5 @@ class StartStageOperator(PromoterOperator):
                 f"{build.full_hash} never held {self.source}, from which stage {self.stage} starts; "
                 f"run the stage that promotes to {self.source} first"
             )
-        context["ti"].xcom_push(key="since", value=entries[0].timestamp)
+        context["ti"].xcom_push(key=SINCE_KEY, value=entries[0].timestamp)
         return {"stage": self.stage, "since": entries[0].timestamp}

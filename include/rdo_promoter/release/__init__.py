@@ -13,7 +13,6 @@ from rdo_promoter.release.load import (
     releases_folder,
 )
 from rdo_promoter.release.models import (
-    CONSISTENT,
     Containers,
     Distro,
     Dlrn,
@@ -26,7 +25,6 @@ from rdo_promoter.release.models import (
 from rdo_promoter.release.shape import json_schema
 
 __all__ = [
-    "CONSISTENT",
     "DEFAULTS",
     "ENVIRONMENT",
     "BrokenRelease",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from rdo_promoter.model.build import CONSISTENT
 from rdo_promoter.release.document import spell
-from rdo_promoter.release.models import CONSISTENT, ReleaseFile, Stage
+from rdo_promoter.release.models import ReleaseFile, Stage
 from rdo_promoter.steps import Candidate, Promote, Scope, Step, WaitFor
 from rdo_promoter.steps.base import Problem
 from rdo_promoter.steps.fields import nearest

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictStr, WithJsonSchema
 
+from rdo_promoter.model.build import CONSISTENT
 from rdo_promoter.steps import AnyStep, Step
 from rdo_promoter.steps.fields import (
     ConnectionId,
@@ -20,9 +21,6 @@ from rdo_promoter.steps.fields import (
     Name,
     Repository,
 )
-
-#: DLRN's label for the newest build without packaging errors; the builder moves it.
-CONSISTENT = "consistent"
 
 _SLUG = re.compile(r"[a-z0-9][a-z0-9.-]{0,39}")
 _PATH = re.compile(r"(/\.?[A-Za-z0-9_][A-Za-z0-9_.-]*)+")

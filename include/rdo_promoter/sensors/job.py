@@ -15,11 +15,11 @@ from airflow.triggers.base import StartTriggerArgs
 from rdo_promoter.errors import PermanentError
 from rdo_promoter.hooks.services import ConnectionServices
 from rdo_promoter.triggers.dlrn import LabelsSource, VotesSource, Where
-from rdo_promoter.triggers.job import REASON_KEY, read_wait
+from rdo_promoter.triggers.job import read_wait
+from rdo_promoter.triggers.names import BUILD_KEY, BUILD_TASK, REASON_KEY, pull
 from rdo_promoter.triggers.outcome import End, Outcome
 
-#: The run's build. Without `map_indexes` the triggerer waits for ever (Airflow 3.3).
-BUILD = "{{ ti.xcom_pull(task_ids='source.build', key='build', map_indexes=-1) }}"
+BUILD = pull(BUILD_TASK, BUILD_KEY)
 DRY_RUN = "{{ params.dry_run }}"
 
 #: Tries beyond those that looking again costs: for a triggerer that could not load the code, and the like.

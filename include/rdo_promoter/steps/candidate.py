@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, StrictInt
+from pydantic import AfterValidator, BeforeValidator, StrictInt
 
 from rdo_promoter.steps.base import Problem, Scope, Step
 from rdo_promoter.steps.fields import Duration, Label
@@ -20,6 +20,15 @@ def _moved_by(value: Any) -> Any:
     return value
 
 
+def _max_in_ci(value: int) -> int:
+    if value != 1:
+        raise ValueError(
+            f"{value} builds in CI at a time are not supported yet: CI tests what the label names when a job "
+            "starts, so a second build would displace the first; write 1"
+        )
+    return value
+
+
 class Candidate(Step):
     """Admit the run's build to CI and move the candidate label to it in DLRN.
 
@@ -28,7 +37,7 @@ class Candidate(Step):
 
     :param label: the candidate label, for example ``tripleo-ci-testing``.
     :param moved_by: who moves the label; ``us`` only.
-    :param max_in_ci: how many builds may be in CI at the same time.
+    :param max_in_ci: how many builds may be in CI at the same time; 1 only.
     :param min_gap: seconds between two moves of the label, at least.
     """
 
@@ -36,7 +45,7 @@ class Candidate(Step):
 
     label: Label
     moved_by: Annotated[Literal["us"], BeforeValidator(_moved_by)] = "us"
-    max_in_ci: Annotated[StrictInt, Field(ge=1, le=50)] = 1
+    max_in_ci: Annotated[StrictInt, AfterValidator(_max_in_ci)] = 1
     min_gap: Duration = 0
 
     def check(self, scope: Scope) -> Iterable[Problem]:
@@ -60,7 +69,7 @@ class Candidate(Step):
         from rdo_promoter.engine.candidate import CandidateRules
         from rdo_promoter.operators.candidate import CandidateOperator
 
-        rules = CandidateRules(
-            self.label, context.criteria, context.within, max_in_ci=self.max_in_ci, min_gap=self.min_gap
+        rules = CandidateRules(self.label, context.waits, max_in_ci=self.max_in_ci, min_gap=self.min_gap)
+        return chain.then(
+            CandidateOperator(task_id=name, services=context.services, rules=rules, source=context.source)
         )
-        return chain.then(CandidateOperator(task_id=name, services=context.services, rules=rules))

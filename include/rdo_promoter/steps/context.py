@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk import Asset, BaseOperator
 
 from rdo_promoter.hooks.services import ConnectionServices
-from rdo_promoter.model.verdict import Criteria
+from rdo_promoter.model.order import Wait
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class StageContext:
 
     :param stage: the stage's name, the id of its task group.
     :param services: makes clients from Connections.
+    :param source: the label that the stage starts from.
     :param candidate_label: the label that CI tests in this stage: the candidate step's, or the source.
     :param promoted_label: the label that the stage promotes to, None when it promotes to none.
-    :param criteria: all jobs that the stage waits for.
-    :param within: the stage's last deadline, seconds.
+    :param waits: what the stage waits for, in its order.
     :param since: template of the time from which deadlines count.
     :param poll: seconds between two looks at the votes.
     :param containers: the containers' names.
@@ -50,16 +50,21 @@ class StageContext:
 
     stage: str
     services: ConnectionServices
+    source: str
     candidate_label: str
     promoted_label: str | None
-    criteria: Criteria
-    within: int
+    waits: tuple[Wait, ...]
     since: str
     poll: int
     containers: tuple[str, ...]
     container_source: str | None
     images: tuple[str, ...]
     asset: Asset | None
+
+    @property
+    def jobs(self) -> frozenset[str]:
+        """All jobs of the stage, alternatives among them."""
+        return frozenset[str]().union(*(wait.criteria.known_jobs for wait in self.waits))
 
     def coordinates(self, label: str, **more: Sequence[str]) -> dict[str, Any]:
         """Return the fields of a `Promotion` to the label, but its build.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, Literal
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from rdo_promoter.steps.base import Problem, Reference, Scope, Step, needs_containers, not_promoted
 from rdo_promoter.steps.fields import Label, Name
@@ -52,7 +53,12 @@ class PushContainers(Step):
         """Make the one task that copies and tags; beside the chain when it gates nothing."""
         from rdo_promoter.operators.candidate import TagCandidateOperator
 
+        # What gates nothing may not hold up the next decision for long either.
+        patience: dict[str, Any] = (
+            {"retries": 2, "execution_timeout": timedelta(minutes=30)} if self.gates == "nothing" else {}
+        )
         task = TagCandidateOperator(
+            **patience,
             task_id=name,
             services=context.services,
             registry=self.to,

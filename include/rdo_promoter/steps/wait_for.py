@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
+from rdo_promoter.model.verdict import Criteria
 from rdo_promoter.steps.base import Problem, Scope, Step
 from rdo_promoter.steps.fields import Duration, FrozenMap, JobName, SomeDistinct, format_duration, nearest
 
@@ -52,6 +53,11 @@ class WaitFor(Step):
                 f"({format_duration(self.within)}): a failed job would not be looked at again",
             )
 
+    @property
+    def criteria(self) -> Criteria:
+        """What has to pass."""
+        return Criteria(self.jobs, {job: tuple(others) for job, others in self.alternatives.items()})
+
     def describe(self) -> str:
         """Say in one sentence what the step does, for the Dag's documentation."""
         jobs = "1 CI job" if len(self.jobs) == 1 else f"{len(self.jobs)} CI jobs"
@@ -65,7 +71,6 @@ class WaitFor(Step):
         from airflow.providers.standard.operators.empty import EmptyOperator
         from airflow.sdk import TaskGroup, TriggerRule
 
-        from rdo_promoter.model.verdict import Criteria
         from rdo_promoter.operators.gate import GateOperator
         from rdo_promoter.sensors.job import JobSensor
         from rdo_promoter.steps.context import Chain, short_names
@@ -86,7 +91,7 @@ class WaitFor(Step):
                     services=context.services,
                     job=job,
                     alternatives=self.alternatives.get(job, ()),
-                    stage_jobs=context.criteria.known_jobs,
+                    stage_jobs=context.jobs,
                     candidate_label=context.candidate_label,
                     promoted_label=context.promoted_label,
                     since=context.since,
@@ -107,8 +112,8 @@ class WaitFor(Step):
                 task_id=f"{waits}.gate",
                 task_display_name="gate",
                 services=context.services,
-                criteria=Criteria(self.jobs, dict(self.alternatives)),
-                stage_jobs=context.criteria.known_jobs,
+                criteria=self.criteria,
+                stage_jobs=context.jobs,
                 candidate_label=context.candidate_label,
                 promoted_label=context.promoted_label,
             )

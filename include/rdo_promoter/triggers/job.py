@@ -20,13 +20,11 @@ from rdo_promoter.errors import ConfigError, PermanentError
 from rdo_promoter.model.build import build_from_json
 from rdo_promoter.triggers.dlrn import LabelsSource, VotesSource, Where
 from rdo_promoter.triggers.feed import Feed, join
+from rdo_promoter.triggers.names import REASON_KEY
 from rdo_promoter.triggers.outcome import End, Labels, Outcome, Votes, Wait
 
 #: Labels move once in hours, votes come in all the time.
 LABEL_POLLS = 4
-
-#: XCom key of the sentence that says why a task was skipped.
-REASON_KEY = "reason"
 
 
 class JobTrigger(BaseTrigger):

@@ -1,0 +1,342 @@
+"""Operators with a context made here: who may change a label, what ends how, what survives a clear."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk import Asset
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSkipException,
+    DownstreamTasksSkipped,
+)
+
+from rdo_promoter.engine import promote
+from rdo_promoter.engine.candidate import CandidateRules
+from rdo_promoter.errors import ConflictError, ServiceError, SupersededError
+from rdo_promoter.model.build import DlrnHash
+from rdo_promoter.model.order import Wait
+from rdo_promoter.model.promotions import PromotionRow
+from rdo_promoter.model.verdict import Criteria
+from rdo_promoter.operators.candidate import CandidateOperator
+from rdo_promoter.operators.promotion import HoldOperator, TagOperator, still_works
+from rdo_promoter.operators.source import PinBuildOperator, StartStageOperator
+from tests.unit.strategies import build_number
+
+GROUP = "upstream.promote"
+ASSET = Asset(name="centos7-master/current", uri="dlrn://host/centos7-master/current")
+OLD, NEW = build_number(1), build_number(2)
+
+
+class Store(dict[str, Any]):
+    """A state store of Airflow, without the server."""
+
+    def __init__(self, on_set: Callable[[], None] = lambda: None) -> None:
+        super().__init__()
+        self.on_set = on_set
+
+    def set(self, key: str, value: object, **_: object) -> None:
+        self[key] = json.loads(json.dumps(value))
+        self.on_set()
+
+    def delete(self, key: str) -> None:
+        self.pop(key, None)
+
+
+@dataclass
+class Ti:
+    """A task instance: its XComs, and the states of other runs' groups."""
+
+    pulled: Mapping[tuple[str, str], object] = field(default_factory=dict)
+    groups: dict[str, dict[str, str | None]] = field(default_factory=dict)
+    pushed: dict[str, object] = field(default_factory=dict)
+
+    def xcom_push(self, key: str, value: object) -> None:
+        self.pushed[key] = value
+
+    def xcom_pull(self, task_ids: str, key: str = "return_value") -> object:
+        return self.pulled.get((task_ids, key))
+
+    def get_task_states(self, run_ids: list[str], **_: object) -> dict[str, dict[str, str | None]]:
+        return {run: self.groups[run] for run in run_ids if run in self.groups}
+
+
+@dataclass
+class Dlrn:
+    """A DLRN of two labels, kept in memory: the real one is asked in the tests of the engine."""
+
+    consistent_build: DlrnHash = NEW
+    rows: list[PromotionRow] = field(default_factory=list)
+    fails: int = 0
+
+    def consistent(self) -> DlrnHash:
+        return self.consistent_build
+
+    def current(self, label: str) -> PromotionRow | None:
+        return next((row for row in self.rows if row.label == label), None)
+
+    def entries(self, label: str, build: DlrnHash) -> list[PromotionRow]:
+        return [row for row in self.rows if (row.label, row.build) == (label, build)]
+
+    def promotions(self, label: str, limit: int = 100) -> list[PromotionRow]:
+        return [row for row in self.rows if row.label == label][:limit]
+
+    def votes(self, _: DlrnHash) -> list[object]:
+        return []
+
+    def now(self) -> int:
+        return 1_000_000 + len(self.rows)
+
+    def promote(self, build: DlrnHash, label: str) -> PromotionRow:
+        if self.fails:
+            self.fails -= 1
+            raise ServiceError("503")
+        row = PromotionRow(label, build, self.now(), user="promoter")
+        self.rows.insert(0, row)
+        return row
+
+
+def context(ti: Ti | None = None, run_id: str = "ours", run_type: str = "scheduled", **form: object) -> Any:
+    ti = ti or Ti()
+    ti.pulled = {("source.build", "build"): json.dumps(NEW.to_json()), **ti.pulled}
+    return {
+        "ti": ti,
+        "run_id": run_id,
+        "dag_run": SimpleNamespace(run_type=run_type),
+        "params": form,
+        "task_state_store": Store(),
+        "asset_state_store": {ASSET: Store()},
+    }
+
+
+def made(kind: Any, dlrn: Dlrn | None = None, **arguments: Any) -> Any:
+    return kind(task_id="task", services=SimpleNamespace(dlrn=dlrn or Dlrn()), **arguments)
+
+
+# --- who may change a label ---
+
+
+@pytest.fixture
+def hold(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(HoldOperator, "dag_id", "centos7-master")
+    coordinates = {"label": "current", "candidate_label": "testing"}
+    return made(HoldOperator, coordinates=coordinates, asset=ASSET, group=GROUP)
+
+
+def holder(here: Any) -> object:
+    stored = here["asset_state_store"][ASSET].get("holder")
+    return stored["run"] if stored else None
+
+
+def test_a_label_that_nobody_holds_is_taken(hold: Any) -> None:
+    here = context()
+    hold.execute(here)
+    assert holder(here) == "ours"
+
+
+@pytest.mark.parametrize(
+    "state", ["running", "queued", "scheduled", "up_for_retry", "deferred", "restarting"]
+)
+def test_a_run_whose_group_works_is_waited_for(hold: Any, state: str) -> None:
+    here = context(Ti(groups={"theirs": {f"{GROUP}.hold": "success", f"{GROUP}.dlrn": state}}))
+    here["asset_state_store"][ASSET]["holder"] = {"run": "theirs", "after": None}
+    with pytest.raises(AirflowRescheduleException):
+        hold.execute(here)
+    assert holder(here) == "theirs"
+
+
+def test_a_run_whose_group_has_ended_or_was_deleted_is_not_waited_for(hold: Any) -> None:
+    ended: dict[str, str | None] = {f"{GROUP}.hold": "success", f"{GROUP}.dlrn": "failed"}
+    for groups in ({"theirs": ended}, {}):
+        here = context(Ti(groups=groups))
+        here["asset_state_store"][ASSET]["holder"] = {"run": "theirs", "after": None}
+        hold.execute(here)
+        assert holder(here) == "ours"
+
+
+def test_a_task_cleared_between_the_two_looks_wins(hold: Any) -> None:
+    theirs: dict[str, str | None] = {f"{GROUP}.hold": "success", f"{GROUP}.dlrn": "failed"}
+    here = context(Ti(groups={"theirs": theirs}))
+
+    def cleared() -> None:
+        theirs[f"{GROUP}.dlrn"] = "queued"
+
+    store = here["asset_state_store"][ASSET] = Store(on_set=cleared)
+    store["holder"] = {"run": "theirs", "after": None}
+    with pytest.raises(AirflowRescheduleException):
+        hold.execute(here)
+    assert holder(here) == "theirs"
+
+
+def test_a_claim_that_was_cut_off_looks_at_the_former_holder_again(hold: Any) -> None:
+    here = context(Ti(groups={"theirs": {f"{GROUP}.hold": "success", f"{GROUP}.dlrn": "running"}}))
+    here["asset_state_store"][ASSET]["holder"] = {"run": "ours", "after": "theirs"}
+    with pytest.raises(AirflowRescheduleException):
+        hold.execute(here)
+    assert holder(here) == "theirs"
+
+
+@pytest.mark.parametrize(
+    ("states", "works"),
+    [
+        ({}, False),
+        ({"hold": "success", "plan": None}, True),  # under way
+        ({"hold": None, "plan": None}, False),  # cleared: it waits for the label like everybody
+        ({"hold": "up_for_reschedule", "plan": None}, False),
+        ({"hold": "failed", "plan": "upstream_failed"}, False),
+        ({"hold": "success", "plan": "skipped", "dlrn": "skipped"}, False),
+        ({"hold": None, "plan": "success", "dlrn": "running"}, True),
+    ],
+)
+def test_whether_a_former_holder_still_works(states: dict[str, str | None], works: bool) -> None:
+    assert still_works(states, "hold") is works
+
+
+def test_a_task_of_a_run_that_does_not_hold_the_label_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("changed something")
+
+    monkeypatch.setattr(promote, "tag_in", refuse)
+    coordinates = {"label": "current", "candidate_label": "testing"}
+    tag = made(TagOperator, coordinates=coordinates, asset=ASSET, group=GROUP, registry="rdo")
+    here = context()
+    here["asset_state_store"][ASSET]["holder"] = {"run": "theirs", "after": None}
+    with pytest.raises(AirflowFailException, match=f"held by theirs: clear the whole group {GROUP}"):
+        tag.execute(here)
+
+
+# --- errors become states ---
+
+
+@pytest.mark.parametrize(
+    ("error", "becomes"),
+    [
+        (ServiceError("registry rdo answered 503"), ServiceError),  # Airflow retries it
+        (ConflictError("somebody moved it"), AirflowFailException),  # not retried
+        (SupersededError("superseded by x", by="x"), AirflowSkipException),
+    ],
+)
+def test_errors_become_states(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, becomes: type[Exception]
+) -> None:
+    def raise_it(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(promote, "tag_in", raise_it)
+    coordinates = {"label": "current", "candidate_label": "testing"}
+    tag = made(TagOperator, coordinates=coordinates, asset=ASSET, group=GROUP, registry="rdo")
+    here = context(Ti(pulled={(f"{GROUP}.plan", "return_value"): {"was": None}}))
+    here["asset_state_store"][ASSET]["holder"] = {"run": "ours", "after": None}
+    with pytest.raises(becomes, match=str(error)):
+        tag.execute(here)
+    assert ("reason" in here["ti"].pushed) is (becomes is not ServiceError)
+
+
+# --- the build, and its way into CI ---
+
+RULES = CandidateRules("testing", (Wait(Criteria(("build-push",)), 3600),))
+
+
+def pin(here: Any, dlrn: Dlrn) -> Any:
+    operator = made(PinBuildOperator, dlrn, source="consistent", candidate_label="testing")
+    operator.execute(here)
+    return json.loads(here["ti"].pushed["build"])
+
+
+def test_a_cleared_run_carries_the_same_build_again() -> None:
+    here = context()
+    assert pin(here, Dlrn(OLD))["commit_hash"] == OLD.commit_hash
+    assert pin(here, Dlrn(NEW))["commit_hash"] == OLD.commit_hash
+
+
+def test_only_the_clock_finds_nothing_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PinBuildOperator, "get_flat_relatives", lambda _: [])
+    dlrn = Dlrn(NEW, [PromotionRow("testing", NEW, 5)])
+    with pytest.raises(DownstreamTasksSkipped):
+        pin(context(), dlrn)
+    assert pin(context(run_type="manual"), dlrn)["commit_hash"] == NEW.commit_hash
+
+
+def test_a_backfill_is_refused_with_what_to_do_instead() -> None:
+    with pytest.raises(AirflowFailException, match="trigger a run with the hash in its form instead"):
+        pin(context(run_type="backfill"), Dlrn())
+
+
+def candidate(here: Any, dlrn: Dlrn) -> Any:
+    return made(CandidateOperator, dlrn, rules=RULES, source="consistent").execute(here)
+
+
+def test_a_cleared_candidate_takes_up_its_entry() -> None:
+    here, dlrn = context(), Dlrn()
+    first = candidate(here, dlrn)
+    dlrn.rows.insert(0, PromotionRow("testing", OLD, dlrn.now()))
+    assert candidate(here, dlrn) == {**first, "moved": False}
+    assert len(dlrn.rows) == 2
+
+
+def test_a_scheduled_run_leaves_a_build_alone_that_somebody_else_gave_to_ci() -> None:
+    dlrn = Dlrn(NEW, [PromotionRow("testing", NEW, 5, user="rover")])
+    with pytest.raises(AirflowSkipException, match="is in CI already: rover put it there"):
+        candidate(context(), dlrn)
+
+
+def test_an_old_run_that_is_cleared_gives_no_old_build_to_ci() -> None:
+    """Its first entry would be younger than that of the newer build, which may be promoted already."""
+    newer = build_number(3)
+    with pytest.raises(AirflowSkipException, match=f"{newer.full_hash} is consistent by now"):
+        candidate(context(), Dlrn(newer))
+    assert candidate(context(run_type="manual"), Dlrn(newer))["moved"]
+
+
+def test_testing_again_survives_an_outage_and_happens_once() -> None:
+    dlrn = Dlrn(NEW, [PromotionRow("testing", NEW, 5)], fails=1)
+    here = context(run_type="manual", retest=True)
+    with pytest.raises(ServiceError):
+        candidate(here, dlrn)
+    assert candidate(here, dlrn)["moved"]
+    assert not candidate(here, dlrn)["moved"]
+    assert len(dlrn.rows) == 2
+
+
+def test_a_dry_run_leaves_no_trace() -> None:
+    here, dlrn = context(run_type="manual", dry_run=True), Dlrn()
+    assert candidate(here, dlrn)["moved"] is False
+    assert dlrn.rows == []
+    assert here["task_state_store"] == {}
+
+
+# --- stages ---
+
+
+def start(here: Any, dlrn: Dlrn | None = None) -> Any:
+    before = {"upstream": "upstream.promote.verify", "phase1": "phase1.promote.verify"}
+    return made(StartStageOperator, dlrn, stage="phase2", source="current-rdo", before=before).execute(here)
+
+
+def test_a_stage_that_was_not_chosen_is_left_out() -> None:
+    with pytest.raises(AirflowSkipException, match="stage phase2 was not chosen"):
+        start(context(stages=["upstream"]))
+
+
+def test_a_chosen_stage_before_it_that_was_skipped_takes_it_along() -> None:
+    with pytest.raises(AirflowSkipException, match="stage upstream ended as skipped"):
+        start(context(stages=["upstream", "phase2"]))
+
+
+def test_a_stage_alone_starts_from_what_holds_its_source() -> None:
+    dlrn = Dlrn(rows=[PromotionRow("current-rdo", NEW, 77)])
+    here = context(stages=["phase2"])
+    assert start(here, dlrn)["since"] == here["ti"].pushed["since"] == 77
+
+
+def test_a_stage_whose_source_the_build_never_held_says_what_to_run() -> None:
+    with pytest.raises(AirflowFailException, match="run the stage that promotes to current-rdo first"):
+        start(context(stages=["phase2"]))
