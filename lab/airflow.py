@@ -23,7 +23,6 @@ import requests
 
 from lab import session
 from lab.airflow_settings import USER, environment, password
-from lab.ports import assign
 from lab.postgres import Postgres
 from lab.service import HOST, LabError, Service, wait_for
 
@@ -118,7 +117,6 @@ class Airflow:
         self.home.mkdir(parents=True, exist_ok=True)
         password(self.root)
         postgres = _postgres(self.root)
-        assign([postgres.service, *(_service(self.root, component) for component in COMPONENTS)])
         if _start(postgres.service, before=lambda: postgres.create(template(progress))):
             postgres.service.wait_ready()
             progress("database answers")

@@ -17,7 +17,6 @@ from typing import Any
 
 from lab import airflow, dlrn, image_server, overlay, prerequisites, registries, seed
 from lab.dlrn_env import locked
-from lab.ports import assign
 from lab.service import MARK, LabError, Service, listens
 from lab.sweep import sweep
 from rdo_promoter.clients.dlrn import DlrnClient
@@ -176,7 +175,6 @@ class Lab:
             for service in services:
                 service.stop()
         self._sweep()
-        assign(service for service in services if service.process() is None)
         if not self._seeded:
             seed.wipe(self.root)
             dlrn.stage(self.root)

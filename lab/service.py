@@ -15,14 +15,12 @@ from pathlib import Path
 
 import psutil
 
-HOST = "127.0.0.1"
+from lab.ports import HOST, LabError, kept_port
+
+__all__ = ["HOST", "MARK", "LabError", "Service", "listens", "wait_for"]
 
 #: Set in the environment of every process that a lab starts; names the lab's folder.
 MARK = "RDO_LAB_ROOT"
-
-
-class LabError(RuntimeError):
-    """The lab cannot do what was asked; the message says what to do."""
 
 
 def wait_for(
@@ -39,14 +37,6 @@ def wait_for(
         if time.monotonic() > end:
             raise LabError(f"{what}: not so after {deadline:.0f} s")
         time.sleep(every)
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def listens(port: int) -> bool:
@@ -93,11 +83,7 @@ class Service:
     @property
     def port(self) -> int:
         """The service's port, chosen at the first question and kept for the lab's life."""
-        file = self.run / f"{self.name}.port"
-        if not file.exists():
-            self.run.mkdir(parents=True, exist_ok=True)
-            file.write_text(str(free_port()))
-        return int(file.read_text())
+        return kept_port(self.run / f"{self.name}.port")
 
     def process(self) -> psutil.Process | None:
         """Return the running process, or None."""

@@ -14,8 +14,9 @@ from airflow.sdk import Connection
 
 from lab import image_server as lab_images
 from lab.image_server import ImageServerFacts
+from lab.ports import free_port
 from lab.registries import LabRegistries
-from lab.service import HOST, free_port
+from lab.service import HOST
 from rdo_promoter.errors import AuthError, ConfigError, ServiceError
 from rdo_promoter.hooks.connection import read_url
 from rdo_promoter.hooks.dlrn import DlrnHook

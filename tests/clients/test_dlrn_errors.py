@@ -9,7 +9,7 @@ import pytest
 
 from lab.certificates import server_certificate
 from lab.faults import Fault, FaultProxy
-from lab.service import free_port
+from lab.ports import free_port
 from rdo_promoter.clients.dlrn import DlrnClient
 from rdo_promoter.errors import AnswerError, AuthError, ConfigError, PermanentError, ServiceError
 from tests.clients.dlrn_lab import LabDlrn

@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from lab import image_server as lab
 from lab.image_server import ImageServerFacts
-from lab.service import HOST, free_port
+from lab.ports import free_port
+from lab.service import HOST
 from rdo_promoter.clients import ssh
 from rdo_promoter.clients.image_server import ImageServer
 from rdo_promoter.clients.ssh import parse_host_key
