@@ -21,7 +21,6 @@ from pathlib import Path
 
 import requests
 
-from lab import session
 from lab.airflow_settings import USER, environment, password
 from lab.postgres import Postgres
 from lab.service import HOST, LabError, Service, wait_for
@@ -44,6 +43,9 @@ _ARGUMENTS = {"scheduler": ["--skip-serve-logs"], "triggerer": ["--skip-serve-lo
 
 #: Seconds to start on a machine that has a lot else to do; ten are common.
 _DEADLINE = 180.0
+
+#: Seconds that a component has to end by itself.
+_GRACE = 3.0
 
 Progress = Callable[[str], None]
 
@@ -117,11 +119,13 @@ class Airflow:
         self.home.mkdir(parents=True, exist_ok=True)
         password(self.root)
         postgres = _postgres(self.root)
-        if _start(postgres.service, before=lambda: postgres.create(template(progress))):
+        if postgres.service.process() is None:
+            postgres.create(template(progress))
+            postgres.service.start()
             postgres.service.wait_ready()
             progress("database answers")
         services = [self.service(component) for component in COMPONENTS]
-        started = [_start(service) for service in services]
+        started = [service.start() for service in services]
         if started[0]:
             self._warm(services[0])
         for component, service in zip(COMPONENTS, services, strict=True):
@@ -169,13 +173,13 @@ class Airflow:
         service = self.service(component)
         if service.process() is None:
             raise LabError(f"{component} does not run, so it cannot be killed")
-        session.end(service)
+        service.stop(signal.SIGKILL)
 
     def restart(self, component: str) -> None:
         """End a component if it runs, start it, and wait until it is healthy."""
         service = self.service(component)
-        _stop(service)
-        _start(service)
+        service.stop(deadline=_GRACE)
+        service.start()
         service.wait_ready()
 
 
@@ -185,8 +189,8 @@ def down(root: Path) -> None:
     :param root: the lab's folder.
     """
     with ThreadPoolExecutor(len(COMPONENTS)) as pool:
-        list(pool.map(lambda component: _stop(_service(root, component)), COMPONENTS))
-    _stop(_postgres(root).service, signal.SIGINT)
+        list(pool.map(lambda component: _service(root, component).stop(deadline=_GRACE), COMPONENTS))
+    _postgres(root).service.stop(signal.SIGINT, deadline=_GRACE)
 
 
 def template(progress: Progress = lambda _: None) -> Path:
@@ -216,22 +220,6 @@ def template(progress: Progress = lambda _: None) -> Path:
         if not finished.exists():  # another process may have been faster
             postgres.data.rename(finished)
     return finished
-
-
-def _start(service: Service, before: Callable[[], None] = lambda: None) -> bool:
-    """Start a service that does not run, after what a killed one has left was ended; tell whether it was."""
-    if service.process() is not None:
-        return False
-    session.end(service)
-    before()
-    return service.start()
-
-
-def _stop(service: Service, sig: signal.Signals = signal.SIGTERM) -> None:
-    """End a service, and what it has started."""
-    if service.process() is None:
-        session.end(service)
-    service.stop(sig, deadline=3)
 
 
 def _migrate(root: Path, url: str) -> None:

@@ -306,7 +306,9 @@ class Lab:
             os.environ.pop(MARK) if before is None else os.environ.update({MARK: before})
 
     def _sweep(self) -> None:
-        known = [process.pid for service in _known(self.root) if (process := service.process())]
+        known = [
+            process for service in _known(self.root) if service.process() for process in service.members()
+        ]
         sweep(self.root, known=known)
 
 

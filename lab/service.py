@@ -1,4 +1,9 @@
-"""A service of the lab: one process group, known by a file, started once and ended for good."""
+"""A service of the lab: one session of processes, known by a file, started once and ended for good.
+
+A service leads a session (`setsid`), and its descendants stay in it, in whatever process groups they are:
+Airflow's task runners, for one, make groups of their own. While a session has members the kernel does not
+give its number to a new process, so they are found also after the service itself was killed.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +22,7 @@ import psutil
 
 from lab.ports import HOST, LabError, kept_port
 
-__all__ = ["HOST", "MARK", "LabError", "Service", "listens", "wait_for"]
+__all__ = ["HOST", "MARK", "LabError", "Service", "end", "listens", "wait_for"]
 
 #: Set in the environment of every process that a lab starts; names the lab's folder.
 MARK = "RDO_LAB_ROOT"
@@ -87,21 +92,31 @@ class Service:
 
     def process(self) -> psutil.Process | None:
         """Return the running process, or None."""
-        try:
-            state = json.loads(self._state.read_text())
-            process = psutil.Process(state["pid"])
-            same = abs(process.create_time() - state["created"]) < 1.0
-            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-        except (FileNotFoundError, json.JSONDecodeError, KeyError, psutil.NoSuchProcess):
-            return None
+        leader = self._leader()
+        return leader if isinstance(leader, psutil.Process) else None
+
+    def members(self) -> list[psutil.Process]:
+        """Return the living processes of the service's session and their descendants, the service's first."""
+        leader = self._leader()
+        if leader is None:
+            return []
+        found: list[psutil.Process] = []
+        if isinstance(leader, psutil.Process):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                # Some, as sshd's sessions, have left the session of their parent.
+                found = [leader, *leader.children(recursive=True)]
+            leader = leader.pid
+        found += [process for process in psutil.process_iter() if _session(process) == leader]
+        return list(dict.fromkeys(found))
 
     def start(self) -> bool:
         """Start the process unless it runs; return True when it was started.
 
-        :raises LabError: when it ends at once, with the last lines of its log.
+        What an earlier process that was killed has left of its session is ended first.
         """
         if self.process() is not None:
             return False
+        self.stop(signal.SIGKILL)
         self.run.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             child = subprocess.Popen(
@@ -142,19 +157,62 @@ class Service:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     def stop(self, sig: signal.Signals = signal.SIGTERM, deadline: float = 10.0) -> None:
-        """End the whole process group, gently first, and forget it."""
-        process = self.process()
-        if process is not None:
-            family = [process, *process.children(recursive=True)]
-            _signal(family, sig)
-            _, alive = psutil.wait_procs(family, timeout=deadline)
-            _signal(alive, signal.SIGKILL)
-            psutil.wait_procs(alive, timeout=5)
+        """End every process of the service, gently first, and forget it.
+
+        :param sig: the first signal; those that live on are killed.
+        :param deadline: seconds until then.
+        :raises LabError: when one outlives its killing.
+        """
+        family = self.members()
+        # Killed is also what was started meanwhile.
+        left = {*end(family, sig, deadline), *self.members()}
+        if left := set(end(left, signal.SIGKILL)):
+            pids = [process.pid for process in left]
+            raise LabError(f"processes {pids} of {self.name} do not end; look at them with ps")
         self._state.unlink(missing_ok=True)
 
+    def _leader(self) -> psutil.Process | int | None:
+        """Return the service's process, its number when it has ended, None when nothing of it can run."""
+        try:
+            state = json.loads(self._state.read_text())
+            pid, created = int(state["pid"]), float(state["created"])
+        except (FileNotFoundError, json.JSONDecodeError, KeyError):
+            return None
+        try:
+            process = psutil.Process(pid)
+            if abs(process.create_time() - created) >= 1.0:
+                return None  # the session ended long ago, and its number went to a stranger
+            return process if process.status() != psutil.STATUS_ZOMBIE else pid
+        except psutil.NoSuchProcess:
+            return pid
 
-def _signal(family: Sequence[psutil.Process], sig: signal.Signals) -> None:
-    """Signal each process by itself: some, as sshd's sessions, have left their parent's group."""
-    for process in family:
+
+def _session(process: psutil.Process) -> int | None:
+    """Return the process's session, None when it is dead."""
+    try:
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        return os.getsid(process.pid)
+    except (psutil.NoSuchProcess, ProcessLookupError):
+        return None
+
+
+def end(
+    processes: Iterable[psutil.Process], sig: signal.Signals, deadline: float = 5.0
+) -> list[psutil.Process]:
+    """Signal processes and wait for their end; return those that live on.
+
+    Each is signalled by itself, as they need not be in one group.
+
+    :param deadline: seconds.
+    """
+    alive = list(processes)
+    for process in alive:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.send_signal(sig)
+    until = time.monotonic() + deadline
+    while alive and time.monotonic() < until:
+        _, alive = psutil.wait_procs(alive, timeout=0.1)
+        # Dead is also a process whose parent has not yet asked how it ended.
+        alive = [process for process in alive if _session(process) is not None]
+    return alive

@@ -1,49 +1,42 @@
-"""Processes of a lab whose state file is gone or stale: found by a marker in their environment, and ended."""
+"""Processes of a lab whose state file is gone: found by a marker in their environment, and ended."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-from collections.abc import Iterable, Iterator
+import signal
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
 
-from lab.service import MARK, LabError
+from lab.service import MARK, LabError, end
 
 _SSHD = re.compile(r"sshd: .* -f (?P<root>/.+?)(/images/sshd)?/sshd_config( |$)")
 
 
-def orphans(root: Path, *, known: Iterable[int] = ()) -> list[psutil.Process]:
+def orphans(root: Path, *, known: Iterable[psutil.Process] = ()) -> list[psutil.Process]:
     """Return the lab's processes that belong to no running service.
 
     :param root: the lab's folder, absolute.
-    :param known: pids of the running services, whose sessions are left alone.
+    :param known: the members of the running services, which are left alone.
     """
-    ours = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
-    sessions = set(known)
+    spared = {os.getpid(), *(process.pid for process in (*psutil.Process().parents(), *known))}
     return [
         process
         for process in psutil.process_iter()
-        if process.pid not in ours and root_of(process) == str(root) and _session(process) not in sessions
+        if process.pid not in spared and root_of(process) == str(root)
     ]
 
 
-def sweep(root: Path, *, known: Iterable[int] = (), deadline: float = 5.0) -> int:
-    """Kill the lab's orphans; return how many there were.
+def sweep(root: Path, *, known: Iterable[psutil.Process] = ()) -> None:
+    """Kill the lab's orphans.
 
-    :param deadline: seconds until they have to be gone.
     :raises LabError: when one outlives that.
     """
     left = orphans(root, known=known)
-    for process in left:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    _, alive = psutil.wait_procs(left, timeout=deadline)
-    if alive:
+    if alive := end(left, signal.SIGKILL):
         raise LabError(f"processes {[process.pid for process in alive]} of {root} do not end; see ps")
-    return len(left)
 
 
 def root_of(process: psutil.Process) -> str | None:
@@ -63,19 +56,3 @@ def root_of(process: psutil.Process) -> str | None:
     except (psutil.Error, OSError):
         # Ended meanwhile, or somebody else's.
         return None
-
-
-def _session(process: psutil.Process) -> int | None:
-    try:
-        return os.getsid(process.pid)
-    except ProcessLookupError:
-        return None
-
-
-def listening(processes: Iterable[psutil.Process]) -> Iterator[int]:
-    """Return the ports on which the processes listen."""
-    for process in processes:
-        with contextlib.suppress(psutil.Error):
-            for connection in process.net_connections("tcp"):
-                if connection.status == psutil.CONN_LISTEN:
-                    yield connection.laddr.port

@@ -21,10 +21,10 @@ def end_abandoned(base: Path) -> list[Path]:
     abandoned = sorted(
         Path(root)
         for root in roots
-        if (folder := session.match(root)) and not _runs(Path(folder.group(0)) / ".lock")
+        if (own := session.match(root)) and not _runs(Path(own.group(0)) / ".lock")
     )
-    for root in abandoned:
-        Lab(root).down()
+    for folder in abandoned:
+        Lab(folder).down()
     return abandoned
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lab import session
 from lab.airflow import COMPONENTS, Airflow
 from lab.airflow_api import AirflowApi, TaskInstance
 from lab.faults import FaultProxy
@@ -84,7 +83,7 @@ def test_everything_is_healthy_and_up_again_changes_nothing(waiting: Waiting) ->
 
 
 def test_it_listens_on_this_machine_alone(waiting: Waiting) -> None:
-    processes = [process for name in COMPONENTS for process in session.members(waiting.airflow.service(name))]
+    processes = [process for name in COMPONENTS for process in waiting.airflow.service(name).members()]
     listening = [
         connection.laddr.ip
         for process in processes
