@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lab.prerequisites import CHROMIUM
-from lab.service import LabError
 
 if TYPE_CHECKING:  # a development tool; the rest of the lab does without
     from playwright.sync_api import Browser, Page, Playwright
@@ -27,9 +26,7 @@ def launch(playwright: Playwright) -> Browser:
 
     :raises LabError: when it is not installed.
     """
-    if CHROMIUM.path is None:
-        raise LabError("Chromium is missing; install it: python -m lab prerequisites --tests")
-    return playwright.chromium.launch(executable_path=CHROMIUM.path, args=list(_QUIET))
+    return playwright.chromium.launch(executable_path=CHROMIUM.require(), args=list(_QUIET))
 
 
 def log_in(page: Page, url: str, username: str, password: str) -> None:

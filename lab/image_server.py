@@ -17,8 +17,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from lab.prerequisites import Program
-from lab.service import HOST, LabError, Service
+from lab.prerequisites import SSHD
+from lab.service import HOST, Service
 
 NAME = "sshd"
 
@@ -77,7 +77,7 @@ def prepare(root: Path) -> None:
 
     :raises LabError: when openssh-server is not installed.
     """
-    _sshd()
+    SSHD.require()
     folder = _folder(root)
     folder.mkdir(parents=True, exist_ok=True)
     (root / "images" / "www").mkdir(parents=True, exist_ok=True)
@@ -95,7 +95,8 @@ def service(root: Path) -> Service:
         if os.geteuid() == 0:
             # sshd refuses to start without it; it lives in /run, so it is gone after a reboot.
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-        return [_sshd(), "-D", "-e", "-f", str(_folder(root) / "sshd_config")]
+        # sshd has to be called by its absolute path.
+        return [SSHD.require(), "-D", "-e", "-f", str(_folder(root) / "sshd_config")]
 
     return Service(name=NAME, run=root / "run", command=command, ready=_greets)
 
@@ -120,14 +121,6 @@ def put_images(root: Path, release: str, full_hash: str, files: Mapping[str, int
 
 def _folder(root: Path) -> Path:
     return root.absolute() / "images" / "sshd"
-
-
-def _sshd() -> str:
-    # sshd has to be called by its absolute path.
-    program = Program("sshd", "openssh-server")
-    if program.path is None:
-        raise LabError(f"sshd is not installed: apt-get install --no-install-recommends {program.package}")
-    return program.path
 
 
 def _username() -> str:

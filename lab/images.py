@@ -14,10 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from threading import Event
-
-import yaml
 
 from rdo_promoter.clients.registry import (
     Carrier,
@@ -30,9 +27,6 @@ from rdo_promoter.clients.registry import (
 )
 from rdo_promoter.clients.registry.manifest import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 
-PREFIX = "centos-binary-"
-
-_CONTAINERS = Path(__file__).with_name("data") / "overcloud_containers-2018.yaml"
 _CONFIG_TYPES = {
     DOCKER_MANIFEST: "application/vnd.docker.container.image.v1+json",
     OCI_MANIFEST: "application/vnd.oci.image.config.v1+json",
@@ -56,16 +50,6 @@ class Image:
     manifest: Manifest
     children: tuple[Image, ...] = ()
     content: Mapping[str, bytes] = field(default_factory=dict, repr=False)
-
-
-def container_names(prefix: str = PREFIX) -> list[str]:
-    """Return the names of the containers of a release, without the prefix, in the list's order.
-
-    What has another prefix (ceph) is not built by RDO and left out.
-    """
-    listed = yaml.safe_load(_CONTAINERS.read_text())["container_images"]
-    names = (entry["imagename"].rpartition("/")[2].partition(":")[0] for entry in listed)
-    return list(dict.fromkeys(name.removeprefix(prefix) for name in names if name.startswith(prefix)))
 
 
 def kind_of(name: str) -> str:
@@ -110,12 +94,12 @@ def build_index(children: Sequence[Image], *, kind: str = OCI_INDEX) -> Image:
 
 
 def push_build(
-    registry: Registry, namespace: str, names: Sequence[str], build: str, *, prefix: str = PREFIX
+    registry: Registry, namespace: str, names: Sequence[str], build: str, *, prefix: str = ""
 ) -> dict[str, str]:
     """Build the containers of a build and push them under its full hash; what is there already stays.
 
     :param namespace: the repositories are ``<namespace>/<prefix><name>``.
-    :param names: the containers.
+    :param names: the containers, without the prefix.
     :param build: full hash, which becomes the tag.
     :return: the digest of each container.
     """

@@ -166,9 +166,6 @@ class Postgres:
         with (folder / "postgresql.conf").open("a") as conf:
             conf.writelines(f"{key} = '{value}'\n" for key, value in _SETTINGS.items())
 
-    def _command(self, port: int) -> list[str]:
-        return [*_drop_root(), str(_binaries() / "postgres"), "-D", str(self.data), "-p", str(port)]
-
     def _answers(self, port: int) -> bool:
         done = subprocess.run(
             [_binaries() / "pg_isready", "-q", "-h", HOST, "-p", str(port)], capture_output=True, check=False

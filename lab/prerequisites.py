@@ -31,12 +31,26 @@ class Program:
         """Where it is, None when it is not installed."""
         return shutil.which(self.name, path=SEARCH_PATH)
 
+    def require(self) -> str:
+        """Return where it is.
 
-PROGRAMS = (Program("docker-registry", "docker-registry"), Program("sshd", "openssh-server"))
+        :raises LabError: when it is not installed, with the command that installs it.
+        """
+        if self.path is None:
+            raise LabError(
+                f"{self.name} is not installed: run `apt-get install --no-install-recommends {self.package}`"
+            )
+        return self.path
+
+
+REGISTRY = Program("docker-registry", "docker-registry")
+SSHD = Program("sshd", "openssh-server")
+PROGRAMS = (REGISTRY, SSHD)
 
 #: What the tests need beyond that: an independent checker of registries, and a browser.
 CHROMIUM = Program("chromium", "chromium")
-TESTS = (Program("skopeo", "skopeo"), CHROMIUM)
+SKOPEO = Program("skopeo", "skopeo")
+TESTS = (SKOPEO, CHROMIUM)
 
 
 def missing(programs: Iterable[Program] = PROGRAMS) -> list[Program]:

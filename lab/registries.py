@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import bcrypt
 import yaml
 
 from lab.certificates import server_certificate
+from lab.prerequisites import REGISTRY, SKOPEO
 from lab.secret_files import secret, write_secret
 from lab.service import HOST, LabError, Service
 from rdo_promoter.clients.registry import Registry
@@ -67,7 +67,7 @@ class LabRegistry:
             access += ["--authfile", str(self._auth_file())]
         image = f"docker://{self.host}/{repository}{separator}{reference}"
         done = subprocess.run(
-            [_program("skopeo"), "inspect", "--raw", *access, image], capture_output=True, check=False
+            [SKOPEO.require(), "inspect", "--raw", *access, image], capture_output=True, check=False
         )
         if done.returncode != 0:
             raise LabError(f"skopeo cannot inspect {image}: {done.stderr.decode(errors='replace').strip()}")
@@ -123,7 +123,7 @@ def _registry(
     ca: Path | None = None,
 ) -> LabRegistry:
     def command(port: int) -> Sequence[str]:
-        program = _program("docker-registry")
+        program = REGISTRY.require()
         conf = folder / "conf.yml"
         write_secret(conf, yaml.safe_dump(_configuration(folder, port, tls=ca is not None)))
         return [program, "serve", str(conf)]
@@ -165,13 +165,6 @@ def _configuration(folder: Path, port: int, *, tls: bool) -> dict[str, object]:
         http["tls"] = {"certificate": str(folder / "server.crt"), "key": str(folder / "server.key")}
         conf["auth"] = {"htpasswd": {"realm": "lab", "path": str(folder / "htpasswd")}}
     return conf
-
-
-def _program(name: str) -> str:
-    path = shutil.which(name)
-    if path is None:
-        raise LabError(f"{name} is not installed: run `apt-get install --no-install-recommends {name}`")
-    return path
 
 
 def _htpasswd(file: Path, username: str, password: str) -> None:

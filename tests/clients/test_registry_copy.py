@@ -11,7 +11,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from lab.images import Image, build_image, build_index, container_names, push_build, push_image
+from lab import overlay
+from lab.images import Image, build_image, build_index, push_build, push_image
 from lab.registries import LabRegistries
 from lab.service import wait_for
 from rdo_promoter.clients.registry import (
@@ -119,7 +120,7 @@ def walk(image: Image) -> Iterator[Image]:
 def test_a_whole_release_travels_with_each_blob_once(
     registries: LabRegistries, source: Registry, target: Registry, namespace: str
 ) -> None:
-    names = container_names()[:30]
+    names = overlay.read().short_names[:30]
     digests = push_build(source, namespace, names, BUILD, prefix="")
     wanted = items(namespace, digests)
     report = copy(source, target, wanted)

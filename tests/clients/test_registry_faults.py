@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.images import PREFIX, build_image, push_build, push_image
+from lab.images import build_image, push_build, push_image
 from lab.registries import LabRegistries, LabRegistry
 from lab.registries import registries as lab_registries
 from rdo_promoter.clients.registry import CopyItem, copy, digest_of
@@ -241,8 +241,7 @@ def test_a_copy_into_a_registry_that_dies_is_finished_by_the_next(
     with registries.rdo.client() as source:
         digests = push_build(source, namespace, names, BUILD)
         items = [
-            CopyItem(f"{namespace}/{PREFIX}{name}", f"team/{name}", digest, BUILD)
-            for name, digest in digests.items()
+            CopyItem(f"{namespace}/{name}", f"team/{name}", digest, BUILD) for name, digest in digests.items()
         ]
         with (
             FakeRegistry(kill_at_the_fourth, own.service) as fake,

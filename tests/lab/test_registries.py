@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.images import build_image, container_names, kind_of, push_build
+from lab import overlay, prerequisites
+from lab.images import build_image, kind_of, push_build
 from lab.registries import LabRegistries, registries
 from lab.service import LabError
 from rdo_promoter.clients.registry import Registry, digest_of, heads
@@ -31,14 +32,14 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabRegistries]
 
 
 def test_the_names_of_a_release() -> None:
-    names = container_names()
+    names = overlay.read().short_names
     assert len(names) == len(set(names)) == 96
     assert {"nova-api", "neutron-server", "tempest"} <= set(names)
     assert not any(name.startswith("centos-binary-") or "daemon" in name for name in names)
 
 
 def test_a_release_has_images_of_all_kinds_and_mostly_the_usual_one() -> None:
-    kinds = Counter(map(kind_of, container_names()))
+    kinds = Counter(map(kind_of, overlay.read().short_names))
     assert set(kinds) == set(MANIFEST_TYPES)
     assert kinds[DOCKER_MANIFEST] > sum(kinds.values()) / 2
 
@@ -73,11 +74,11 @@ def test_layers_are_what_the_config_says() -> None:
 def test_other_tools_accept_the_images(running: LabRegistries, tmp_path: Path) -> None:
     namespace = new_namespace()
     with running.rdo.client() as registry:
-        names = [next(n for n in container_names() if kind_of(n) == kind) for kind in MANIFEST_TYPES]
+        names = [next(n for n in overlay.read().short_names if kind_of(n) == kind) for kind in MANIFEST_TYPES]
         digests = push_build(registry, namespace, names, BUILD)
     for name in names:
         folder = tmp_path / name
-        source = f"docker://{running.rdo.host}/{namespace}/centos-binary-{name}:{BUILD}"
+        source = f"docker://{running.rdo.host}/{namespace}/{name}:{BUILD}"
         command = [
             "skopeo",
             "copy",
@@ -93,8 +94,11 @@ def test_other_tools_accept_the_images(running: LabRegistries, tmp_path: Path) -
 
 def test_a_whole_build_is_pushed_and_pushing_again_changes_nothing(running: LabRegistries) -> None:
     namespace = new_namespace()
-    for lab, names in ((running.rdo, container_names()), (running.dockerhub, container_names()[:12])):
-        repositories = [f"{namespace}/centos-binary-{name}" for name in names]
+    for lab, names in (
+        (running.rdo, overlay.read().short_names),
+        (running.dockerhub, overlay.read().short_names[:12]),
+    ):
+        repositories = [f"{namespace}/{name}" for name in names]
         with lab.client() as registry:
             digests = push_build(registry, namespace, names, BUILD)
             assert digests == {name: build_image(name, BUILD).manifest.digest for name in names}
@@ -143,7 +147,7 @@ def test_started_again_it_is_the_same_registry(tmp_path: Path) -> None:
         )
         assert after.dockerhub.service.start() is True
         after.dockerhub.service.wait_ready()
-        assert digest_of(after.dockerhub.inspect_raw("team/centos-binary-cron", BUILD)) == digests["cron"]
+        assert digest_of(after.dockerhub.inspect_raw("team/cron", BUILD)) == digests["cron"]
         # The client of before has the CA of before, and it still fits.
         with before.dockerhub.client() as registry:
             registry.ping()
@@ -151,7 +155,7 @@ def test_started_again_it_is_the_same_registry(tmp_path: Path) -> None:
 
 
 def test_a_missing_program_is_named_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(prerequisites, "SEARCH_PATH", str(tmp_path))
     with pytest.raises(LabError, match="docker-registry is not installed: run `apt-get install"):
         registries(tmp_path).rdo.service.start()
 
