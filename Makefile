@@ -6,7 +6,7 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help venv demo test lint unit format lock screenshot clean
+.PHONY: help venv demo test lint unit format lock clean
 .DEFAULT_GOAL := help
 
 # list the targets

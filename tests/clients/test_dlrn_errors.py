@@ -144,3 +144,17 @@ def test_certificates_are_verified(lab_dlrn: LabDlrn, label: str, tmp_path: Path
                 pytest.raises(PermanentError, match=why),
             ):
                 client.current(label)
+
+
+def test_a_proxy_is_used_unless_the_address_is_excepted(
+    lab_dlrn: LabDlrn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nothing listens there
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with lab_dlrn.client(retries=0) as client, pytest.raises(ServiceError):
+        client.now()
+    monkeypatch.setenv("no_proxy", "localhost,127.0.0.1")
+    with lab_dlrn.client(retries=0) as client:
+        assert client.now() > 0

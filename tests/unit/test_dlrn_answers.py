@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rdo_promoter.clients import dlrn_answers
 from rdo_promoter.errors import AnswerError
-from rdo_promoter.model.build import DlrnHash
+from rdo_promoter.model.build import AggregateHash, DlrnHash
 from rdo_promoter.model.promotions import PromotionRow
 from rdo_promoter.model.votes import Vote
 
@@ -43,6 +43,7 @@ VOTE: dict[str, Any] = {
     "url": "",
     "user": None,
 }
+BUILD = DlrnHash(COMMIT, DISTRO)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
@@ -97,27 +98,32 @@ def test_no_promotion(data: object, place: str) -> None:
 
 def test_votes() -> None:
     passed = Vote("consistent", success=True, timestamp=1_700_000_000)
-    assert dlrn_answers.votes([VOTE], WHERE) == [passed]
+    assert dlrn_answers.votes([VOTE], WHERE, BUILD) == [passed]
     running = VOTE | {"in_progress": True, "success": False, "job_id": "job"}
-    [vote] = dlrn_answers.votes([running], WHERE)
+    [vote] = dlrn_answers.votes([running], WHERE, BUILD)
     assert (vote.in_progress, vote.success) == (True, False)
-    assert dlrn_answers.votes([VOTE | {"in_progress": None}], WHERE) == [passed]
+    assert dlrn_answers.votes([VOTE | {"in_progress": None}], WHERE, BUILD) == [passed]
 
 
-def test_votes_on_another_build_are_refused() -> None:
-    row = VOTE | {"extended_hash": "20180115"}
-    assert len(dlrn_answers.votes([row], WHERE, extended_hash="20180115")) == 1
-    with pytest.raises(AnswerError, match="20180115"):
-        dlrn_answers.votes([VOTE, row], WHERE)
-    with pytest.raises(AnswerError, match="20180115"):
-        dlrn_answers.votes([VOTE], WHERE, extended_hash="20180115")
+@pytest.mark.parametrize("key", ["commit_hash", "distro_hash", "extended_hash"])
+def test_votes_on_another_build_are_refused(key: str) -> None:
+    """A vote for one hash never serves another (invariant 8)."""
+    other = VOTE | {key: "3" * 40}
+    build = DlrnHash(*(other[name] for name in ("commit_hash", "distro_hash", "extended_hash")))
+    assert len(dlrn_answers.votes([other], WHERE, build)) == 1
+    for rows, asked in (([VOTE, other], BUILD), ([VOTE], build)):
+        with pytest.raises(AnswerError, match="DLRN answers for commit"):
+            dlrn_answers.votes(rows, WHERE, asked)
+    with pytest.raises(AnswerError, match="DLRN answers for commit"):
+        dlrn_answers.vote(VOTE, WHERE, build)
 
 
 def test_votes_on_an_aggregate_name_no_commit() -> None:
     row = {
         key: VOTE[key] for key in ("job_id", "success", "timestamp", "url", "in_progress", "notes", "user")
     }
-    assert len(dlrn_answers.votes([row | {"aggregate_hash": "a" * 32}], WHERE, aggregate=True)) == 1
+    aggregate = AggregateHash("a" * 32)
+    assert len(dlrn_answers.votes([row | aggregate.to_json()], WHERE, aggregate)) == 1
 
 
 @pytest.mark.parametrize(
@@ -170,9 +176,9 @@ def test_no_commit_yaml(text: str) -> None:
 def test_whatever_comes_is_an_answer_or_an_answer_error(data: object) -> None:
     for read in (
         dlrn_answers.promotion_rows,
-        dlrn_answers.votes,
         dlrn_answers.promotion_row,
-        dlrn_answers.vote,
+        lambda data, where: dlrn_answers.votes(data, where, BUILD),
+        lambda data, where: dlrn_answers.vote(data, where, BUILD),
     ):
         with contextlib.suppress(AnswerError):
             assert read(data, WHERE) == []
@@ -192,7 +198,7 @@ def test_one_key_of_a_promotion_may_be_anything(key: str, value: object) -> None
 @given(st.sampled_from(sorted(VOTE)), JSON)
 def test_one_key_of_a_vote_may_be_anything(key: str, value: object) -> None:
     try:
-        [vote] = dlrn_answers.votes([VOTE | {key: value}], WHERE)
+        [vote] = dlrn_answers.votes([VOTE | {key: value}], WHERE, BUILD)
     except AnswerError:
         return
     assert isinstance(vote.success, bool)

@@ -89,7 +89,7 @@ class DlrnClient(DlrnReader):
         }
         where = f"{self._api.where('POST', 'report_result')} of {job} on {build}"
         try:
-            vote = dlrn_answers.vote(self._api.post("report_result", body), where)
+            vote = dlrn_answers.vote(self._api.post("report_result", body), where, build)
         except ServiceError:
             for vote in self.votes(build):
                 if _same_result(vote, wanted):

@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from rdo_promoter.errors import AnswerError, ConfigError
-from rdo_promoter.model.build import DlrnHash
+from rdo_promoter.model.build import AggregateHash, Build, DlrnHash
 from rdo_promoter.model.promotions import PromotionRow
 from rdo_promoter.model.votes import Vote
 
@@ -69,6 +69,8 @@ class _VoteAnswer(_Answer):
     user: _Text = ""
     notes: _Text = ""
     # Of the build that DLRN took the question to mean; rows of an aggregate have none.
+    commit_hash: _Optional = None
+    distro_hash: _Optional = None
     extended_hash: _Optional = None
 
 
@@ -100,34 +102,42 @@ def promotion_rows(data: object, where: str) -> list[PromotionRow]:
     return [_promotion(row, where) for row in _read(_PROMOTIONS, data, where)]
 
 
-def vote(data: object, where: str) -> Vote:
+def vote(data: object, where: str, build: Build) -> Vote:
     """Read the answer to a reported result.
 
-    :raises AnswerError: when it is no vote.
+    :param build: the build that it was reported on.
+    :raises AnswerError: when it is no vote on that build.
     """
-    return _vote(_read(_VOTE, data, where))
+    row = _read(_VOTE, data, where)
+    _check_build(row, build, where)
+    return _vote(row)
 
 
-def votes(
-    data: object, where: str, *, extended_hash: str | None = None, aggregate: bool = False
-) -> list[Vote]:
+def votes(data: object, where: str, build: Build) -> list[Vote]:
     """Read the rows of ``/api/repo_status`` or ``/api/agg_status``.
 
     Asked without an extended hash, DLRN answers for the newest build of the two other hashes; a vote on
     that one is no vote on the build that was asked for.
 
-    :param extended_hash: of the build that was asked for.
-    :param aggregate: the rows are of an aggregate, which has no extended hash.
+    :param build: the build that was asked for.
     :raises AnswerError: when they are no votes, or votes on another build.
     """
     rows = _read(_VOTES, data, where)
     for row in rows:
-        if not aggregate and row.extended_hash != extended_hash:
-            raise AnswerError(
-                f"{where}: DLRN answers for the build with extended hash {row.extended_hash}, "
-                f"asked was {extended_hash}; name the build with its extended hash"
-            )
+        _check_build(row, build, where)
     return [_vote(row) for row in rows]
+
+
+def _check_build(row: _VoteAnswer, build: Build, where: str) -> None:
+    """Refuse a vote on another build; votes on an aggregate name no commit."""
+    if isinstance(build, AggregateHash):
+        return
+    found = (row.commit_hash, row.distro_hash, row.extended_hash)
+    if found != (build.commit_hash, build.distro_hash, build.extended_hash):
+        raise AnswerError(
+            f"{where}: DLRN answers for commit {found[0]}, distro {found[1]}, extended hash {found[2]}; "
+            f"asked was {build} with extended hash {build.extended_hash}; name the build with all its hashes"
+        )
 
 
 def commit_yaml(text: str, where: str) -> DlrnHash:

@@ -156,12 +156,9 @@ class DlrnReader:
 
         :raises NotFoundError: when DLRN does not know the build; an unknown aggregate has no votes.
         """
-        aggregate = isinstance(build, AggregateHash)
-        path = "agg_status" if aggregate else "repo_status"
-        extended = build.extended_hash if isinstance(build, DlrnHash) else None
+        path = "agg_status" if isinstance(build, AggregateHash) else "repo_status"
         data = self._api.get(path, build_fields(build))
-        where = f"{self._api.where('GET', path)} of {build}"
-        return dlrn_answers.votes(data, where, extended_hash=extended, aggregate=aggregate)
+        return dlrn_answers.votes(data, f"{self._api.where('GET', path)} of {build}", build)
 
     def consistent(self) -> DlrnHash:
         """Return the newest build at which every package was built.

@@ -8,7 +8,6 @@ import ssl
 from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
-from urllib.request import getproxies
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -29,17 +28,21 @@ _PARAGRAPH = re.compile(r"<p>(.*?)</p>", re.DOTALL | re.IGNORECASE)
 _TITLE = re.compile(r"<title>(.*?)</title>", re.DOTALL | re.IGNORECASE)
 
 
-class _TimeoutAdapter(HTTPAdapter):
-    """requests waits for ever unless each call says otherwise; this one waits for `TIMEOUT`."""
+class _Adapter(HTTPAdapter):
+    """Waits for `TIMEOUT`, where requests waits for ever, and asks the environment about proxies.
+
+    requests looks at ``no_proxy`` only in sessions that trust the environment, and those read ``~/.netrc``.
+    """
 
     def __init__(self, *, timeout: tuple[float, float], **kwargs: Any) -> None:
         self._timeout = timeout
         super().__init__(**kwargs)
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        """Send with a time-out unless the call brought its own."""
+        """Send with a time-out, unless the call brought its own, and through the proxy for this address."""
         if kwargs.get("timeout") is None:
             kwargs["timeout"] = self._timeout
+        kwargs["proxies"] = requests.utils.get_environ_proxies(request.url or "")
         return super().send(request, *args, **kwargs)
 
 
@@ -68,9 +71,8 @@ def make_session(
     :param headers: sent with each request.
     """
     session = requests.Session()
-    # Otherwise ~/.netrc overrides the Authorization header; proxies are then read explicitly.
+    # Otherwise ~/.netrc overrides the Authorization header.
     session.trust_env = False
-    session.proxies.update(getproxies())
     session.verify = verify
     session.headers.update(headers or {})
     retry = Retry(
@@ -86,7 +88,7 @@ def make_session(
         # A bad certificate is none the better for a second look; urllib3 would repeat it for any method.
         other=0,
     )
-    adapter = _TimeoutAdapter(timeout=timeout, max_retries=retry, pool_maxsize=pool, pool_block=True)
+    adapter = _Adapter(timeout=timeout, max_retries=retry, pool_maxsize=pool, pool_block=True)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     return session

@@ -30,6 +30,8 @@ class ConnectionServices:
     repo_url: str
     registries: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     servers: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    # A task asks one registry many questions; its client keeps the connections for them.
+    _registries: dict[str, Registry] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def dlrn(self) -> DlrnClient:
@@ -38,7 +40,9 @@ class ConnectionServices:
 
     def registry(self, name: str) -> Registry:
         """Return the client of a registry."""
-        return RegistryHook(self.registries[name][0], name).get_conn()
+        if name not in self._registries:
+            self._registries[name] = RegistryHook(self.registries[name][0], name).get_conn()
+        return self._registries[name]
 
     def namespace(self, name: str) -> str:
         """Return the namespace that the release uses in a registry."""

@@ -80,10 +80,17 @@ def _order(located: tuple[Place, str, str]) -> tuple[str, int, str, str]:
 
 
 def spell(path: KeyPath) -> str:
-    """Write a path as people do: ``stages[0].steps[1].wait_for.jobs``."""
+    """Write a path as people do: ``stages[0].steps[1].wait_for.jobs``.
+
+    A key that would not stay in its line, or could not be seen, is written with escapes.
+    """
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        if isinstance(part, int):
+            text += f"[{part}]"
+            continue
+        key = part if part.isprintable() and part.strip() else ascii(part)
+        text += f".{key}" if text else key
     return text
 
 

@@ -10,7 +10,6 @@ from urllib.parse import urljoin, urlsplit
 import requests
 import urllib3
 from pydantic import BaseModel, ValidationError
-from requests.adapters import HTTPAdapter
 
 from rdo_promoter.clients.http import RETRY_STATUS, make_session
 from rdo_promoter.clients.registry.auth import make_auth, refusal
@@ -72,6 +71,12 @@ class Transport:
             raise ConfigError(
                 f"registry {name}: put login and password in the Connection, not in the address"
             )
+        if parts.path not in ("", "/") or parts.query or parts.fragment:
+            raise ConfigError(
+                f"registry {name}: its address has {parts.path!r} behind the host; write the host alone, for "
+                "docker.io https://registry-1.docker.io; a prefix of all repositories belongs into the "
+                "namespace of the release file"
+            )
         self.url = f"{parts.scheme}://{parts.netloc}"
         self.name = name
         self.retries = retries
@@ -90,10 +95,6 @@ class Transport:
             session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
             # A transparently unpacked body is not what the digest was made of.
             session.headers["Accept-Encoding"] = "identity"
-            for adapter in session.adapters.values():
-                if isinstance(adapter, HTTPAdapter):
-                    # urllib3 counts TLS failures as "other" and repeats them whatever the method is.
-                    adapter.max_retries = adapter.max_retries.new(other=0)
 
     def close(self) -> None:
         """Close the connections."""
