@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.dlrn_env import ensure_environment, environment_python, locked
+from lab.secret_files import write_secret
 from lab.service import HOST, LabError, Service
 from rdo_promoter.model.build import DlrnHash
 
@@ -325,10 +326,7 @@ def _passwords(root: Path) -> dict[str, str]:
     """Return the users' passwords; made at the first question, for this lab alone."""
     file = _secrets(root)
     if not file.exists():
-        fresh = file.with_name(f"secrets.{os.getpid()}")
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as handle:
-            json.dump({user: secrets.token_urlsafe(18) for user in (PROMOTER, CI)}, handle)
-        fresh.rename(file)
+        write_secret(file, json.dumps({user: secrets.token_urlsafe(18) for user in (PROMOTER, CI)}))
     passwords: dict[str, str] = json.loads(file.read_text())
     return passwords
 

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from lab.prerequisites import SSHD
+from lab.secret_files import write_secret
 from lab.service import HOST, Service
 
 NAME = "sshd"
@@ -132,9 +133,7 @@ def _make_key(file: Path) -> None:
     if public.exists():
         return
     key = Ed25519PrivateKey.generate()
-    # Mode 0600 from the first byte on; sshd and ssh refuse a key that others can read.
-    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:  # noqa: PTH123
-        out.write(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+    write_secret(file, key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
     line = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
     # Written last and at once: a key that has its public half is complete.
     temporary = public.with_suffix(".tmp")

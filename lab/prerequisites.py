@@ -18,6 +18,9 @@ SEARCH_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/
 #: Debian asks this program before it starts a service that a package brings.
 POLICY = Path("/usr/sbin/policy-rc.d")
 
+#: In a policy of ours, so that one that a killed installation has left is not taken for the machine's own.
+_OURS = "# Written by the lab of rdo-promoter while it installs packages; may be removed.\n"
+
 
 @dataclass(frozen=True, slots=True)
 class Program:
@@ -53,6 +56,10 @@ SKOPEO = Program("skopeo", "skopeo")
 TESTS = (SKOPEO, CHROMIUM)
 
 
+#: Seconds to wait for another apt-get, as a fresh machine runs one by itself.
+_WAIT = ("-o", "DPkg::Lock::Timeout=300")
+
+
 def missing(programs: Iterable[Program] = PROGRAMS) -> list[Program]:
     """Return the programs that are not installed."""
     return [program for program in programs if program.path is None]
@@ -68,7 +75,7 @@ def ensure(programs: Iterable[Program] = PROGRAMS) -> list[str]:
     if not absent:
         return []
     packages = sorted({program.package for program in absent})
-    command = ["apt-get", "install", "-y", "--no-install-recommends", *packages]
+    command = ["apt-get", *_WAIT, "install", "-y", "--no-install-recommends", *packages]
     names = ", ".join(program.name for program in absent)
     if shutil.which("apt-get") is None:
         raise LabError(
@@ -81,7 +88,7 @@ def ensure(programs: Iterable[Program] = PROGRAMS) -> list[str]:
         # Fresh images carry no package lists, so the first try may fail for that reason alone.
         result = _run(command)
         if result.returncode != 0:
-            _run(["apt-get", "update", "-q"])
+            _run(["apt-get", *_WAIT, "update", "-q"])
             result = _run(command)
     if result.returncode != 0 or (absent := missing(programs)):
         raise LabError(
@@ -110,10 +117,10 @@ def _no_services() -> Iterator[None]:
     The lab needs the programs, not an SSH server that lets the world in. Debian asks `policy-rc.d` before
     it starts anything, under systemd and without it; a machine that has one keeps its own.
     """
-    if POLICY.exists():
+    if POLICY.exists() and _OURS not in POLICY.read_text():
         yield
         return
-    POLICY.write_text("#!/bin/sh\nexit 101\n")
+    POLICY.write_text(f"#!/bin/sh\n{_OURS}exit 101\n")
     POLICY.chmod(0o755)
     try:
         yield

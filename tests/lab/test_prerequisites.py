@@ -13,6 +13,8 @@ from lab.service import LabError
 
 ABSENT = (Program("no-such-registry", "docker-registry"), Program("no-such-sshd", "openssh-server"))
 
+WAIT = "-o DPkg::Lock::Timeout=300"
+
 
 @pytest.fixture
 def apt_get(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -45,7 +47,7 @@ def test_root_installs_what_is_missing_without_starting_it(apt_get: Path) -> Non
     )
     assert ensure(ABSENT) == ["docker-registry", "openssh-server"]
     calls = (apt_get / "calls").read_text().splitlines()
-    assert calls == ["install -y --no-install-recommends docker-registry openssh-server", "guarded"]
+    assert calls == [f"{WAIT} install -y --no-install-recommends docker-registry openssh-server", "guarded"]
     assert not (apt_get / "policy-rc.d").exists()
     assert ensure(ABSENT) == []
 
@@ -55,7 +57,7 @@ def test_without_package_lists_it_fetches_them_first(apt_get: Path) -> None:
     with pytest.raises(LabError, match="did not bring no-such-registry, no-such-sshd; it ended with 100"):
         ensure(ABSENT)
     calls = (apt_get / "calls").read_text().splitlines()
-    assert [call.split()[0] for call in calls if call != "guarded"] == ["install", "update", "install"]
+    assert [call.split()[2] for call in calls if call != "guarded"] == ["install", "update", "install"]
     assert not (apt_get / "policy-rc.d").exists()
 
 
@@ -68,11 +70,24 @@ def test_a_machines_own_policy_is_kept(apt_get: Path) -> None:
     assert policy.read_text() == "#!/bin/sh\nexit 0\n"
 
 
+def test_the_policy_of_a_killed_installation_is_removed(apt_get: Path) -> None:
+    policy = apt_get / "policy-rc.d"
+    (apt_get / "behaviour").write_text(f"cp {policy} {apt_get}/left\ncode=1\n")
+    with pytest.raises(LabError):
+        ensure(ABSENT)
+    policy.write_text((apt_get / "left").read_text())
+    with pytest.raises(LabError):
+        ensure(ABSENT)
+    assert (apt_get / "calls").read_text().splitlines()[-1] == "guarded"
+    assert not policy.exists()
+
+
 def test_who_is_not_root_is_told_the_command(apt_get: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(LabError) as told:
         ensure(ABSENT)
-    assert "apt-get install -y --no-install-recommends docker-registry openssh-server" in str(told.value)
+    command = f"apt-get {WAIT} install -y --no-install-recommends docker-registry openssh-server"
+    assert command in str(told.value)
     assert not (apt_get / "calls").exists()
 
 
