@@ -239,7 +239,7 @@ def add_history(
 
 def add_promotions(root: Path, promotions: Iterable[PastPromotion]) -> None:
     """Add promotions that the API could not make, oldest first: it always writes its own time."""
-    _run_stage(root, [_promotion_step(promotion) for promotion in promotions])
+    add_history(root, (), (), promotions)
 
 
 def purge(root: Path, build: DlrnHash, *, flagged: bool = True) -> None:
