@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from lab.proxy import no_proxy
 from lab.secret_files import secret, write_secret
 from lab.service import HOST
 
@@ -134,8 +135,8 @@ def environment(
         "PYTHONWARNINGS": "ignore::DeprecationWarning",
         "SCARF_ANALYTICS": "false",
         # Workers ask the API server over HTTP; a proxy of the machine has no part in that.
-        "NO_PROXY": _no_proxy(),
-        "no_proxy": _no_proxy(),
+        "NO_PROXY": no_proxy(),
+        "no_proxy": no_proxy(),
     }
 
 
@@ -155,8 +156,3 @@ def password(root: Path) -> str:
 
 def _fernet_key(file: Path) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(secret(file).encode()).digest()).decode()
-
-
-def _no_proxy() -> str:
-    present = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
-    return ",".join(dict.fromkeys([*filter(None, present.split(",")), HOST, "localhost"]))

@@ -14,6 +14,7 @@ from pathlib import Path
 from lab import prerequisites
 from lab.ci import Ci
 from lab.lab import Lab
+from lab.proxy import bypass_proxy
 from lab.report import find_build, status_lines
 from lab.scenario import SCENARIOS, load
 from lab.service import LabError
@@ -30,6 +31,7 @@ EPILOG = "Exit codes: 0 done; 1 not done, or `status` found something that does 
 def main(argv: Sequence[str] | None = None) -> int:
     """Carry out a command and return the exit code: 0 done, 1 not done, 2 wrong usage."""
     arguments = _parser().parse_args(argv)
+    bypass_proxy()
     run: Callable[[Lab, argparse.Namespace], int] = arguments.run
     try:
         return run(Lab(Path(arguments.root)), arguments)
