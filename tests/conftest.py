@@ -16,13 +16,18 @@ import pytest
 
 from lab.dlrn_env import locked
 from lab.lab import Lab
+from lab.proxy import bypass_proxy
 from tests.abandoned import end_abandoned
+
+pytest_plugins = ["tests.no_skips"]
 
 # Airflow reads its settings when it is imported, which is before any fixture.
 _AIRFLOW_HOME = tempfile.mkdtemp(prefix="rdo-promoter-tests-")
 atexit.register(shutil.rmtree, _AIRFLOW_HOME, ignore_errors=True)
 os.environ["AIRFLOW_HOME"] = _AIRFLOW_HOME
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+
+bypass_proxy()
 
 # No test is timed, and a machine may be busy.
 hypothesis.settings.register_profile("here", deadline=None)
