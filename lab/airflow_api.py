@@ -120,6 +120,14 @@ class AirflowApi:
         answer = self._ask("GET", path, params={"deserialize": "true", "map_index": -1}, missing_ok=True)
         return answer.get("value")
 
+    def asset_events(self, label: str) -> list[Mapping[str, Any]]:
+        """Return what the events of a label's asset carry, the newest first.
+
+        :param label: the last part of the asset's URI.
+        """
+        events = self._pages("assets/events", "asset_events", order_by="-timestamp")
+        return [event["extra"] for event in events if str(event["uri"]).endswith(f"/{label}")]
+
     def log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1) -> str:
         """Return the log of a task's try, a line an event, an exception with its message."""
         path = f"{_task_path(dag_id, run_id, task_id)}/logs/{try_number}"

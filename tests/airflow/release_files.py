@@ -12,7 +12,7 @@ from tests.engine.rdo import CONTAINERS, IMAGES
 #: One a test, so that nothing that a test leaves matters to another.
 RELEASES = ("main", "failed", "killed", "dry", "quiet", "displaced", "seen")
 
-#: So short that a test can wait for the deadline, and so long that votes arrive before it.
+#: So short that a test can wait for the deadline; that test lets all votes come before it looks.
 SHORT = {"failed": "25s"}
 
 

@@ -7,6 +7,7 @@ import hashlib
 import pytest
 
 from lab.service import wait_for
+from rdo_promoter.model.build import DlrnHash
 from tests.airflow.world import Release, Run, World
 from tests.engine.rdo import CONTAINERS
 
@@ -15,21 +16,14 @@ pytestmark = [pytest.mark.airflow, pytest.mark.xdist_group("airflow"), pytest.ma
 DONE = {"success", "failed", "skipped", "upstream_failed"}
 
 
-def start(release: Release, **form: object) -> Run:
-    """Start a run on a new build, let CI's build job pass, and return it when the tests are awaited."""
+def start(release: Release, **form: object) -> tuple[Run, DlrnHash]:
+    """Start a run on a new build, and let CI's build job pass; return the run and the build."""
     build = release.build(extended=True)
     run = release.trigger(build, **form)
     run.wait_for("upstream.candidate")
     release.ci_builds(build)
     release.vote(build, "build")
-    run.wait_for(f"upstream.periodic-{release.namespace_}-test1", "deferred")
-    return run
-
-
-def build_of(release: Release) -> str:
-    row = release.dlrn.current(release.candidate_label)
-    assert row is not None
-    return row.build.full_hash
+    return run, build
 
 
 def test_a_build_goes_from_consistent_through_both_stages(world: World) -> None:
@@ -38,12 +32,8 @@ def test_a_build_goes_from_consistent_through_both_stages(world: World) -> None:
     release.ci_builds(old)
     release.promote(old)
     release.vote(old, "build", "test1", "test2")  # CI has done with it
-    run = start(release)
+    run, build = start(release)
     test1, test2 = "upstream.periodic-main-test1", "upstream.periodic-main-test2"
-    row = release.dlrn.current(release.candidate_label)
-    assert row is not None
-    build = release.dlrn.find(row.build.full_hash)
-    assert build is not None
 
     # One test fails, and its rerun passes; for the other an alternative stands in.
     release.vote(build, "test1", success=False)
@@ -78,10 +68,16 @@ def test_a_build_goes_from_consistent_through_both_stages(world: World) -> None:
     assert release.tags("main-current-rdo") == state.tags
     assert (release.image_root / "main-current-rdo").readlink().as_posix() == build.full_hash
 
+    (event,) = world.api.asset_events("main-current-rdo")
+    assert (event["full_hash"], event["previous"]) == (build.full_hash, None)
+    (event,) = world.api.asset_events("main-current")
+    assert (event["full_hash"], event["previous"]) == (build.full_hash, old.full_hash)
+
     # The older build's run is over in seconds: nothing is left to win, and nobody is asked.
     late = release.trigger(old)
     assert late.end() == "success"
-    assert late.reason("upstream.builds.gate") == f"superseded by {build.full_hash}"
+    reason = f"superseded by {build.full_hash}, which holds main-current and is not older"
+    assert late.reason("upstream.builds.gate") == reason
     assert set(late.states().values()) <= {"success", "skipped"}
     assert release.state() == state
 
@@ -90,9 +86,7 @@ def test_the_next_stage_stays_untouched_when_a_stage_failed_and_goes_on_when_tha
     world: World,
 ) -> None:
     release = world.release("failed")
-    run = start(release)
-    build = release.dlrn.find(build_of(release))
-    assert build is not None
+    run, build = start(release)
     release.vote(build, "test1", success=False)
     assert run.end() == "failed"
     states = run.states()
@@ -121,9 +115,7 @@ def test_a_promotion_that_was_killed_in_the_middle_is_completed_without_anybody(
     release.ci_builds(old)
     release.promote(old)
     release.vote(old, "build", "test1", "test2")  # CI has done with it
-    run = start(release)
-    build = release.dlrn.find(build_of(release))
-    assert build is not None
+    run, build = start(release)
     release.vote(build, "test1", "test2", "weirdo-killed-promote")
     hub = world.lab.registries.dockerhub.service.process()
     assert hub is not None
@@ -151,15 +143,27 @@ def test_a_promotion_that_was_killed_in_the_middle_is_completed_without_anybody(
     assert (state.link, state.previous_link) == (build.full_hash, old.full_hash)
     assert state.tags == release.tags(build.full_hash)
 
-    # A task that is cleared alone does nothing twice; one of another run would not be let in.
+    # A task that is cleared alone does nothing twice.
+    again = tasks["upstream.promote.dlrn"].try_number
     world.api.clear(run.dag_id, run.run_id, ["upstream.promote.dlrn"])
     run.wait(
         lambda tasks: (
             tasks["upstream.promote.dlrn"].state == "success"
-            and tasks["upstream.promote.dlrn"].try_number > 1
+            and tasks["upstream.promote.dlrn"].try_number > again
         ),
         "the cleared task has run again",
     )
+    assert release.state() == state
+
+    # When another run has held the label since, it does not even begin.
+    newer, newest = start(release)
+    release.vote(newest, "test1", "test2", "weirdo-killed-promote")
+    newer.wait_for("upstream.promote.verify", deadline=150)
+    state = release.state()
+    world.api.clear(run.dag_id, run.run_id, ["upstream.promote.tag_rdo"])
+    run.wait_for("upstream.promote.tag_rdo", "failed")
+    said = f"are held by {newer.run_id}: clear the whole group upstream.promote, not this task alone"
+    assert said in str(run.reason("upstream.promote.tag_rdo"))
     assert release.state() == state
 
 
