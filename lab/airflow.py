@@ -60,6 +60,7 @@ class Airflow:
     :param releases: folder of the release files that the Dags are made from.
     :param connections: Airflow Connections by their id, each as a URI or JSON.
     :param parallelism: tasks that run at once.
+    :param reread: seconds until a Dag file is read again.
     """
 
     root: Path
@@ -68,6 +69,7 @@ class Airflow:
     releases: Path
     connections: Mapping[str, str] = field(default_factory=dict)
     parallelism: int = 8
+    reread: int = 10
 
     @property
     def home(self) -> Path:
@@ -96,6 +98,7 @@ class Airflow:
             port=_service(self.root, "api-server").port,
             database_url=_postgres(self.root).url(DATABASE),
             parallelism=self.parallelism,
+            reread=self.reread,
         )
 
     def service(self, component: str) -> Service:

@@ -31,6 +31,7 @@ def environment(
     port: int,
     database_url: str,
     parallelism: int = 8,
+    reread: int = 10,
 ) -> dict[str, str]:
     """Return the variables that every process of this Airflow needs.
 
@@ -40,6 +41,7 @@ def environment(
     :param port: the port of the API server.
     :param database_url: SQLAlchemy address of the metadata database.
     :param parallelism: tasks that run at once; each is a process.
+    :param reread: seconds until a Dag file is read again.
     """
     home = root / "airflow"
     url = f"http://{HOST}:{port}"
@@ -82,8 +84,8 @@ def environment(
             # New files in the folder are found in seconds instead of five minutes,
             "refresh_interval": 2,
             "bundle_refresh_check_interval": 1,
-            # and edited ones are read again after 2 s instead of 30.
-            "min_file_process_interval": 2,
+            # and edited ones are read again after 10 s instead of 30. Each reading is a new process.
+            "min_file_process_interval": reread,
             "parsing_processes": 1,
         },
         "scheduler": {
