@@ -32,7 +32,8 @@ demo: venv
 # run linters, types, layers and all tests
 test: venv lint
 	$(BIN)/python -m lab prerequisites --tests
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 -m 'not airflow'
+	$(BIN)/python -m pytest -m airflow  # alone: a whole Airflow needs both cores
 
 # run linters, types and layers
 lint: venv

@@ -13,7 +13,6 @@ from tests.airflow.world import World
 pytestmark = [
     pytest.mark.airflow,
     pytest.mark.browser,
-    pytest.mark.xdist_group("airflow"),
     pytest.mark.timeout(300),
 ]
 

@@ -11,7 +11,7 @@ from rdo_promoter.model.build import DlrnHash
 from tests.airflow.world import Release, Run, World
 from tests.engine.rdo import CONTAINERS
 
-pytestmark = [pytest.mark.airflow, pytest.mark.xdist_group("airflow"), pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(400)]
 
 DONE = {"success", "failed", "skipped", "upstream_failed"}
 

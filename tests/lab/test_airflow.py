@@ -28,7 +28,6 @@ pytestmark = [
     pytest.mark.airflow,
     pytest.mark.lab,
     pytest.mark.timeout(600),
-    pytest.mark.xdist_group("airflow"),
 ]
 
 #: Seconds; generous, as the first trigger loads the execution API in the triggerer.
