@@ -23,7 +23,7 @@ from tests.lab.airflow_fixtures import api as api_of
 from tests.lab.airflow_fixtures import running_airflow
 
 pytest_plugins = ["tests.clients.dlrn_fixtures"]
-#: One Airflow for all of them, also with `pytest -n 2 --dist loadgroup`.
+#: One Airflow for all of them.
 pytestmark = [
     pytest.mark.airflow,
     pytest.mark.lab,
