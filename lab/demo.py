@@ -136,7 +136,7 @@ def _start(lab: Lab, progress: Progress) -> tuple[Airflow, AirflowApi]:
                 lambda text: progress.say(f"lab: {text}"),
                 prepared=lambda: coming.append(pool.submit(_start_airflow, lab, progress)),
             )
-            lab.start_ci(speed=float(os.environ.get("DEMO_SPEED", "1")))
+            lab.start_ci(speed=float(os.environ.get("DEMO_SPEED", "2")))
             progress.say("lab: DLRN, two registries, the image server and CI are up")
             flow = coming[0].result()
         except BaseException:
