@@ -94,6 +94,22 @@ def test_a_missing_container_refuses_everything(rdo: Rdo) -> None:
     assert rdo.state() == before
 
 
+def test_no_step_goes_on_without_a_container_that_has_vanished_from_the_source(rdo: Rdo) -> None:
+    (build,) = rdo.candidates(1)
+    rdo.ci_builds(build)
+    rdo.promote(build, steps=2)
+    wanted = rdo.promotion(build)
+    wanted = Promotion(**{**vars(wanted), "containers": (*CONTAINERS, "vanished")})
+    for step in (
+        lambda: promote.copy_to(wanted, rdo, "dockerhub", None),
+        lambda: promote.tag_in(wanted, rdo, "rdo", None),
+        lambda: promote.tag_in(wanted, rdo, "dockerhub", None),
+    ):
+        with pytest.raises(PreflightError, match="registry rdo: vanished"):
+            step()
+    assert rdo.tags(rdo.label) == {name: dict.fromkeys(CONTAINERS) for name in ("rdo", "dockerhub")}
+
+
 def test_every_problem_is_named_at_once(rdo: Rdo) -> None:
     (build,) = rdo.candidates(1)
     rdo.ci_builds(build)

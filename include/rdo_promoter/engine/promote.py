@@ -33,7 +33,7 @@ from rdo_promoter.engine.observe import (
 from rdo_promoter.engine.services import Services
 from rdo_promoter.errors import AnswerError, ConflictError, PreflightError, UnfinishedError
 from rdo_promoter.model.build import Build
-from rdo_promoter.model.plan import Plan, plan, plan_dlrn, plan_registry, plan_server
+from rdo_promoter.model.plan import Plan, plan, plan_dlrn, plan_registry, plan_server, source_problems
 from rdo_promoter.model.promotion import Observed, Promotion, RegistryState
 from rdo_promoter.model.promotions import PromotionRow
 
@@ -132,6 +132,8 @@ def copy_to(promotion: Promotion, services: Services, name: str, was: Build | No
     """
     check_turn(promotion, services, was)
     todo = _registry_plan(promotion, services, name)
+    if todo.problems:
+        _refuse(promotion, observe(promotion, services, checksums=False), todo.problems)
     log.info("%s %s: %d containers to copy", promotion.build.short, name, len(todo.copies))
     report = copy_under_hash_tag(promotion, services, name, {c.container: c.digest for c in todo.copies})
     left = _registry_plan(promotion, services, name).copies
@@ -282,4 +284,6 @@ def _registry_plan(promotion: Promotion, services: Services, name: str) -> Plan:
     if name != promotion.source:
         source = digests(services, promotion.source, promotion.containers, promotion.tag)
         states[promotion.source] = RegistryState(source)
-    return plan_registry(promotion, name, states)
+    # A container that has vanished from the source would otherwise be left out without a word.
+    gone = Plan(problems=tuple(source_problems(promotion, states)))
+    return gone + plan_registry(promotion, name, states)

@@ -128,7 +128,7 @@ class Plan:
 
 def plan(promotion: Promotion, observed: Observed) -> Plan:
     """Make the plan of a whole promotion."""
-    result = Plan(problems=tuple(_source_problems(promotion, observed.registries)))
+    result = Plan(problems=tuple(source_problems(promotion, observed.registries)))
     for name in promotion.registries:
         result += plan_registry(promotion, name, observed.registries)
     for name in promotion.link_on:
@@ -150,7 +150,7 @@ def plan_registry(promotion: Promotion, name: str, registries: Mapping[str, Regi
     for container in promotion.containers:
         digest = source.by_hash.get(container)
         if digest is None:
-            continue  # named once, by `_source_problems`
+            continue  # named once, by `source_problems`
         here = target.by_hash.get(container)
         if here != digest:
             if name in promotion.push_to:
@@ -218,7 +218,7 @@ def plan_dlrn(promotion: Promotion, state: DlrnState) -> Plan:
     return Plan(labels=tuple(labels), notes=notes)
 
 
-def _source_problems(promotion: Promotion, registries: Mapping[str, RegistryState]) -> Iterator[str]:
+def source_problems(promotion: Promotion, registries: Mapping[str, RegistryState]) -> Iterator[str]:
     """Name each container that the build job did not push."""
     if promotion.source is None:
         return
