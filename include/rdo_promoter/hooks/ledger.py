@@ -1,0 +1,71 @@
+"""The ledger where Airflow's settings say it is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from rdo_promoter.clients.ledger import Ledger
+from rdo_promoter.errors import ConfigError, ServiceError
+
+#: Names the ledger's place: a folder, or a URL as Airflow's ObjectStoragePath reads it.
+ENVIRONMENT = "RDO_PROMOTER_LEDGER"
+
+#: The ledger's folder below AIRFLOW_HOME when nothing is said.
+DEFAULT = "rdo-promoter-ledger"
+
+
+def ledger() -> Ledger:
+    """Return the ledger that this installation shares: tasks, the UI, the command line.
+
+    ``RDO_PROMOTER_LEDGER`` names a folder that exists, or a URL such as ``s3://<Connection>@<bucket>/<folder>``.
+    Without it a folder in AIRFLOW_HOME is made, which serves one machine only.
+
+    :raises ConfigError: when the place cannot be one.
+    :raises ServiceError: when its file system cannot be opened.
+    """
+    named = os.environ.get(ENVIRONMENT, "").strip()
+    if not named:
+        return Ledger(_default())
+    if "://" not in named:
+        if not Path(named).is_absolute():
+            # Components of Airflow start in different folders.
+            raise ConfigError(f"{ENVIRONMENT} is {named!r}: write the whole path, beginning with '/'")
+        return Ledger(Path(named))
+    return _at_url(named)
+
+
+def _default() -> Path:
+    from airflow.configuration import AIRFLOW_HOME
+
+    folder = Path(AIRFLOW_HOME) / DEFAULT
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ServiceError(
+            f"the ledger {folder} cannot be made ({type(error).__name__}: {error}): name a folder or a URL "
+            f"in {ENVIRONMENT}"
+        ) from error
+    return folder
+
+
+def _at_url(url: str) -> Ledger:
+    userinfo = urlsplit(url).netloc.rpartition("@")[0]
+    if ":" in userinfo:
+        # Not repeated here: it looks like a login.
+        raise ConfigError(
+            f"{ENVIRONMENT} holds a login: name an Airflow Connection instead, <scheme>://<Connection>@<bucket>/.."
+        )
+    from airflow.sdk import ObjectStoragePath
+
+    try:
+        place = ObjectStoragePath(url)
+        # What goes wrong with the Connection is raised here; ObjectStoragePath itself would go on without it.
+        _ = place.fs
+    except Exception as error:
+        raise ServiceError(
+            f"the ledger {url} cannot be opened ({type(error).__name__}: {error}): look at {ENVIRONMENT}, at "
+            "the Connection that it names, and whether the provider of its scheme is installed"
+        ) from error
+    return Ledger(place)

@@ -1,0 +1,173 @@
+"""What outlives runs: facts of the ledger, and what follows from them. Pure.
+
+A fact is written once and never changed. What is so now is not written down, it follows: a plan without a
+later promotion is unfinished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import ClassVar, Literal
+
+from rdo_promoter.errors import ConfigError
+from rdo_promoter.model.build import Build, check_label
+
+#: Who promotes: a run of Airflow, or a person with the command line.
+Via = Literal["airflow", "command line"]
+
+#: What a fact's field is when it stands in JSON.
+Json = str | int | None | dict[str, str | None]
+
+#: Airflow's rule for Dag ids, without what cannot be a folder's visible name.
+_DAG_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,249}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fact:
+    """What every fact says.
+
+    :param dag_id: the release's Dag.
+    :param label: the promoted label.
+    :param build: the build that the label is to name.
+    :param at: when, in seconds since the epoch; by DLRN's clock, which all writers share.
+    :param by: the run's id, or ``user@host``.
+    :param via: what `by` names.
+    :param file: the release file as messages name it.
+    :param digest: sha256 over the release file and what it includes, 64 hex digits.
+    """
+
+    kind: ClassVar[str]
+
+    dag_id: str
+    label: str
+    build: Build
+    at: int
+    by: str
+    via: Via
+    file: str
+    digest: str
+
+    def __post_init__(self) -> None:
+        check_dag_id(self.dag_id)
+        check_label(self.label)
+
+    @property
+    def identity(self) -> dict[str, Json]:
+        """What makes two facts the same one."""
+        return self.to_json()
+
+    @property
+    def name(self) -> str:
+        """The fact's name in its label's folder: names sort by time, the same fact has the same name."""
+        return f"{datetime.fromtimestamp(self.at, UTC):%Y%m%dT%H%M%SZ}-{self.suffix}"
+
+    @property
+    def suffix(self) -> str:
+        """What follows the time in `name`: kind and identity."""
+        text = json.dumps(self.identity, sort_keys=True)
+        return f"{self.kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields as JSON values."""
+        return {
+            "kind": self.kind,
+            "dag_id": self.dag_id,
+            "label": self.label,
+            "build": self.build.to_json(),
+            "at": self.at,
+            "by": self.by,
+            "via": self.via,
+            "file": self.file,
+            "digest": self.digest,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned(_Fact):
+    """A promotion was planned, and from here on things may have changed.
+
+    :param was: the build that the label named, None when it named nothing.
+    :param summary: what is to change, in one line.
+    """
+
+    kind = "planned"
+
+    was: Build | None
+    summary: str
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields as JSON values."""
+        # Classes with slots are made anew by the decorator: super() without arguments would miss its class.
+        fields = _Fact.to_json(self)
+        return {**fields, "was": self.was.to_json() if self.was else None, "summary": self.summary}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promoted(_Fact):
+    """A promotion was carried out and verified.
+
+    :param previous: the build that the label named before, None when it named nothing.
+    :param timestamp: of the label's row in DLRN, seconds since the epoch.
+    """
+
+    kind = "promoted"
+
+    previous: Build | None
+    timestamp: int
+
+    @property
+    def identity(self) -> dict[str, Json]:
+        """What makes two facts the same one: DLRN's row, whoever verified it and when."""
+        return {
+            "dag_id": self.dag_id,
+            "label": self.label,
+            "build": self.build.to_json(),
+            "timestamp": self.timestamp,
+        }
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields as JSON values."""
+        fields = _Fact.to_json(self)
+        previous = self.previous.to_json() if self.previous else None
+        return {**fields, "previous": previous, "timestamp": self.timestamp}
+
+
+Fact = Planned | Promoted
+
+
+def unfinished(facts: Iterable[Fact]) -> tuple[Planned, ...]:
+    """Return the plans that were neither carried out nor overtaken, oldest first.
+
+    A plan is carried out by a promotion of its build to its label that was verified at its time or later,
+    and overtaken by a later promotion of another build to that label.
+
+    :param facts: facts of any Dags and labels, in any order.
+    """
+    known = list(facts)
+    promotions = [fact for fact in known if isinstance(fact, Promoted)]
+    plans = sorted((fact for fact in known if isinstance(fact, Planned)), key=lambda fact: fact.name)
+    return tuple(plan for plan in plans if not any(_closes(promotion, plan) for promotion in promotions))
+
+
+def check_dag_id(dag_id: str) -> str:
+    """Return the Dag id when it can name a folder of the ledger.
+
+    :raises ConfigError: when it cannot.
+    """
+    if not _DAG_ID.fullmatch(dag_id):
+        raise ConfigError(
+            f"Dag id {dag_id!r} cannot name a folder of the ledger: letters, digits, '_', '.' and '-' can"
+        )
+    return dag_id
+
+
+def _closes(promotion: Promoted, plan: Planned) -> bool:
+    if (promotion.dag_id, promotion.label) != (plan.dag_id, plan.label):
+        return False
+    # Within one second only the plan's own promotion is certain to come after it.
+    return promotion.at > plan.at or (promotion.at == plan.at and promotion.build == plan.build)

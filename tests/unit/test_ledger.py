@@ -1,0 +1,166 @@
+"""Facts of the ledger, and which plans are unfinished."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rdo_promoter.clients.ledger import parse_fact
+from rdo_promoter.errors import AnswerError, ConfigError
+from rdo_promoter.model.build import AggregateHash, Build
+from rdo_promoter.model.ledger import Fact, Planned, Promoted, unfinished
+from tests.unit.strategies import build_number, builds
+
+COMMON = {
+    "dag_id": "centos7-master",
+    "label": "current-tripleo",
+    "by": "manual__1",
+    "via": "airflow",
+    "file": "releases/master.yaml",
+    "digest": "d" * 64,
+}
+
+
+def planned(build: int, at: int, **fields: Any) -> Planned:
+    values = {**COMMON, "was": None, "summary": "1 tag to move", **fields}
+    return Planned(build=build_number(build), at=at, **values)
+
+
+def promoted(build: int, at: int, **fields: Any) -> Promoted:
+    values = {**COMMON, "previous": None, "timestamp": at, **fields}
+    return Promoted(build=build_number(build), at=at, **values)
+
+
+any_builds: st.SearchStrategy[Build] = builds | st.just(AggregateHash("a" * 32))
+common = {
+    "dag_id": st.sampled_from(["centos7-master", "centos9-master-compute"]),
+    "label": st.sampled_from(["current-tripleo", "current-podified"]),
+    "build": any_builds,
+    "at": st.integers(1_000, 1_005),
+    "by": st.text(),
+    "via": st.sampled_from(["airflow", "command line"]),
+    "file": st.text(),
+    "digest": st.just("0" * 64),
+}
+plans = st.builds(Planned, **common, was=st.none() | any_builds, summary=st.text())
+promotions = st.builds(Promoted, **common, previous=st.none() | any_builds, timestamp=st.integers(0, 5_000))
+facts: st.SearchStrategy[Fact] = plans | promotions
+
+
+@given(facts)
+def test_a_fact_survives_json(fact: Fact) -> None:
+    assert parse_fact(json.dumps(fact.to_json()).encode()) == fact
+
+
+@given(facts, facts)
+def test_names_sort_by_time_and_are_those_of_one_fact(one: Fact, other: Fact) -> None:
+    if one.at < other.at:
+        assert one.name < other.name
+    same = one.suffix == other.suffix
+    assert same == (one.kind == other.kind and one.identity == other.identity)
+
+
+def test_a_facts_name_is_for_people_too() -> None:
+    assert planned(1, 1_700_000_000).name.startswith("20231114T221320Z-planned-")
+
+
+def test_a_promotion_is_the_same_whoever_verified_it_and_when() -> None:
+    assert promoted(1, 10, timestamp=8, by="a").suffix == promoted(1, 20, timestamp=8, by="b").suffix
+    assert promoted(1, 10, timestamp=8).suffix != promoted(1, 10, timestamp=9).suffix
+
+
+@pytest.mark.parametrize(
+    ("history", "left"),
+    [
+        ([], []),
+        ([planned(1, 10)], [0]),
+        ([promoted(1, 10)], []),
+        ([planned(1, 10), promoted(1, 20)], []),
+        # A promotion within the second of its plan.
+        ([planned(1, 10), promoted(1, 10)], []),
+        # Planned again after it was promoted: something had to be mended, and was not.
+        ([promoted(1, 10), planned(1, 20)], [1]),
+        # Overtaken by a build that was promoted later.
+        ([planned(1, 10), promoted(2, 20)], []),
+        # Another build's promotion in the second of this plan: it came first, or the plan would be refused.
+        ([planned(1, 10), promoted(2, 10)], [0]),
+        ([planned(1, 10), planned(2, 20)], [0, 1]),
+        ([planned(2, 20), planned(1, 10)], [1, 0]),
+        ([planned(1, 10), planned(1, 20), promoted(1, 30)], []),
+        # Another label, another Dag.
+        ([planned(1, 10), promoted(1, 20, label="current-tripleo-rdo")], [0]),
+        ([planned(1, 10), promoted(1, 20, dag_id="centos7-pike")], [0]),
+    ],
+)
+def test_what_is_unfinished(history: list[Fact], left: list[int]) -> None:
+    assert unfinished(history) == tuple(history[index] for index in left)
+
+
+@given(st.lists(facts, max_size=8), st.randoms())
+def test_the_order_of_reading_does_not_matter(history: list[Fact], random: Any) -> None:
+    shuffled = list(history)
+    random.shuffle(shuffled)
+    assert set(unfinished(shuffled)) == set(unfinished(history))
+
+
+@given(st.lists(facts, max_size=8), promotions)
+def test_a_promotion_closes_every_older_plan_of_its_label_and_no_other(
+    history: list[Fact], last: Promoted
+) -> None:
+    before, after = unfinished(history), unfinished([*history, last])
+    of_label = [p for p in before if (p.dag_id, p.label) == (last.dag_id, last.label)]
+    assert set(after) <= set(before)
+    assert {p for p in of_label if p.at < last.at}.isdisjoint(after)
+    assert {p for p in before if p not in of_label or p.at > last.at} <= set(after)
+
+
+def fields(**changes: object) -> bytes:
+    return json.dumps({**planned(1, 10).to_json(), **changes}).encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "Invalid JSON"),
+        (fields()[:-20], "Invalid JSON"),
+        (b"\xff\xfe", "Invalid JSON"),
+        (b"[]", "Input should be an object"),
+        (b"{}", "kind"),
+        (fields(kind="held"), "'planned', 'promoted'"),
+        (fields(extra=1), "extra: Extra inputs are not permitted"),
+        (fields(at="10"), "at: Input should be a valid integer"),
+        (fields(at=-1), "at: Input should be greater than or equal to 0"),
+        (fields(at=True), "at: Input should be a valid integer"),
+        (fields(via="email"), "via: Input should be 'airflow' or 'command line'"),
+        (fields(build=None), "build: Value error, None names no build"),
+        (fields(build={"commit_hash": "x", "distro_hash": "y"}), "is not 40 hex digits"),
+        (fields(build={**build_number(1).to_json(), "color": "red"}), "has keys that a build has not"),
+        (fields(digest="abc"), "digest: String should match"),
+        (fields(label="consistent"), "moved by DLRN's builder alone"),
+        (fields(label="../x"), "cannot be promoted to"),
+        (fields(dag_id="../x"), "cannot name a folder"),
+        (fields(summary=None), "summary: Input should be a valid string"),
+    ],
+)
+def test_what_is_no_fact(content: bytes, said: str) -> None:
+    with pytest.raises(AnswerError) as raised:
+        parse_fact(content)
+    assert said in str(raised.value)
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Promoted)])
+def test_no_field_may_be_missing(field: str) -> None:
+    content = {key: value for key, value in promoted(1, 10).to_json().items() if key != field}
+    with pytest.raises(AnswerError, match=f"{field}: Field required"):
+        parse_fact(json.dumps(content).encode())
+
+
+@pytest.mark.parametrize("dag_id", ["", ".", "..", ".hidden", "a/b", "a b", "a\n", "x" * 251])
+def test_dag_ids_that_name_no_folder(dag_id: str) -> None:
+    with pytest.raises(ConfigError, match="Dag id"):
+        planned(1, 10, dag_id=dag_id)
