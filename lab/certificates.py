@@ -17,10 +17,15 @@ from lab.service import HOST
 _DAYS = 3650
 
 
+def server_files(folder: Path) -> tuple[Path, Path]:
+    """Return where `server_certificate` keeps the server's certificate and its key."""
+    return folder / "server.crt", folder / "server.key"
+
+
 def server_certificate(folder: Path) -> Path:
     """Make a CA and a certificate for this machine, signed by it, unless they exist; return the CA's path."""
     # A folder of its own: skopeo takes each *.crt in it for a CA.
-    ca_file, server_file = folder / "ca" / "ca.crt", folder / "server.crt"
+    ca_file, (server_file, key_file) = folder / "ca" / "ca.crt", server_files(folder)
     if server_file.exists():
         return ca_file
     ca_key, server_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
@@ -46,7 +51,7 @@ def server_certificate(folder: Path) -> Path:
         .sign(ca_key, hashes.SHA256())
     )
     write_secret(
-        folder / "server.key",
+        key_file,
         server_key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         ),

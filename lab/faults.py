@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import http.client
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,9 +13,9 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
+from lab import relay
+from lab.relay import Answer, Request
 from lab.service import HOST
-
-_HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade"})
 
 
 @dataclass(frozen=True)
@@ -46,19 +45,6 @@ class Fault:
         return method == self.method and self.path in path
 
 
-@dataclass(frozen=True)
-class Seen:
-    """A request as it came in.
-
-    :param path: with its query.
-    """
-
-    method: str
-    path: str
-    headers: Mapping[str, str]
-    body: bytes
-
-
 class FaultProxy:
     """Stands before one HTTP service; used as a context manager.
 
@@ -71,7 +57,7 @@ class FaultProxy:
         self._host, self._port = parts.hostname or HOST, parts.port or 80
         self._lock = threading.Lock()
         self._faults: list[list[Fault]] = []
-        self._seen: list[Seen] = []
+        self._seen: list[Request] = []
         self._server = ThreadingHTTPServer((HOST, 0), self._handler())
         self._scheme = "http"
         if tls is not None:
@@ -104,7 +90,7 @@ class FaultProxy:
         with self._lock:
             self._faults.extend([fault] * fault.times for fault in faults)
 
-    def seen(self, method: str = "", path: str = "") -> list[Seen]:
+    def seen(self, method: str = "", path: str = "") -> list[Request]:
         """Return the requests so far, of this method and with this part in the path."""
         with self._lock:
             return [one for one in self._seen if method in ("", one.method) and path in one.path]
@@ -115,7 +101,7 @@ class FaultProxy:
         with self._lock:
             return sum(len(left) for left in self._faults)
 
-    def _take(self, seen: Seen) -> Fault | None:
+    def _take(self, seen: Request) -> Fault | None:
         with self._lock:
             self._seen.append(seen)
             for left in self._faults:
@@ -123,57 +109,33 @@ class FaultProxy:
                     return left.pop()
         return None
 
-    def _forward(self, seen: Seen) -> tuple[int, str, list[tuple[str, str]], bytes]:
-        upstream = http.client.HTTPConnection(self._host, self._port, timeout=30)
-        try:
-            headers = {key: value for key, value in seen.headers.items() if key.lower() not in _HOP_BY_HOP}
-            upstream.request(seen.method, seen.path, body=seen.body or None, headers=headers)
-            answer = upstream.getresponse()
-            return answer.status, answer.reason, answer.getheaders(), answer.read()
-        finally:
-            upstream.close()
-
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
             def _serve(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                seen = Seen(self.command, self.path, dict(self.headers.items()), body)
-                fault = proxy._take(seen)
+                request = relay.read(self)
+                fault = proxy._take(request)
                 if fault is None:
-                    self._answer(*proxy._forward(seen))
+                    self._forward(request)
                     return
                 if fault.forward:
-                    proxy._forward(seen)
+                    relay.ask(request, proxy._host, proxy._port)
                 if fault.effect is not None:
                     fault.effect()
                 if fault.through:
-                    self._answer(*proxy._forward(seen))
-                    return
-                if fault.answer is None:
+                    self._forward(request)
+                elif fault.answer is None:
                     self.close_connection = True
                     self.connection.shutdown(socket.SHUT_RDWR)
-                    return
-                page = f"<html><title>{fault.answer} Planned</title><p>planned by the fault proxy</p></html>"
-                headers = [("Content-Type", "text/html")]
-                if fault.location is not None:
-                    headers.append(("Location", fault.location))
-                self._answer(fault.answer, "Planned", headers, page.encode())
+                else:
+                    self._answer(_planned(fault.answer, fault.location))
 
-            def _answer(self, status: int, reason: str, headers: list[tuple[str, str]], body: bytes) -> None:
-                self.send_response_only(status, reason)
-                for key, value in headers:
-                    if key.lower() not in {*_HOP_BY_HOP, "content-length"}:
-                        self.send_header(key, value)
-                if self.command == "HEAD":
-                    length = next((value for key, value in headers if key.lower() == "content-length"), "0")
-                    self.send_header("Content-Length", length)
-                    self.end_headers()
-                    return
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+            def _forward(self, request: Request) -> None:
+                self._answer(relay.ask(request, proxy._host, proxy._port))
+
+            def _answer(self, answer: Answer) -> None:
+                self.wfile.write(b"".join(relay.encode(answer, self)))
 
             do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815
 
@@ -181,3 +143,9 @@ class FaultProxy:
                 """Say nothing: tests read `FaultProxy.seen`."""
 
         return Handler
+
+
+def _planned(status: int, location: str | None) -> Answer:
+    page = f"<html><title>{status} Planned</title><p>planned by the fault proxy</p></html>"
+    headers = (("Content-Type", "text/html"), *((("Location", location),) if location is not None else ()))
+    return Answer(status, "Planned", headers, page.encode())
