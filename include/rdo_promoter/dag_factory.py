@@ -13,6 +13,7 @@ from airflow.sdk import DAG, Asset, BaseOperator, Param, TaskGroup, TriggerRule,
 
 from rdo_promoter.errors import ConfigError
 from rdo_promoter.hooks.services import ConnectionServices
+from rdo_promoter.model.made_from import MadeFrom
 from rdo_promoter.model.order import Wait
 from rdo_promoter.operators.source import PinBuildOperator, StartStageOperator
 from rdo_promoter.release import BrokenRelease, Release, Stage, load_releases, releases_folder
@@ -106,7 +107,7 @@ def release_dag(release: Release) -> DAG:
             build = PinBuildOperator(
                 task_id="build",
                 task_display_name="build",
-                services=services,
+                services=services.only(),
                 source=first.source,
                 candidate_label=_candidate_label(first),
             )
@@ -150,10 +151,11 @@ def _stage(
     """
     promote = next((step for step in stage.steps if isinstance(step, Promote)), None)
     label = promote.label if promote else None
+    context = _context(release, stage, services, label)
     with TaskGroup(stage.name, tooltip=f"{stage.source} -> {label or 'no promotion'}"):
         start = StartStageOperator(
             task_id="start",
-            services=services,
+            services=context.for_step(*stage.steps).services,
             stage=stage.name,
             source=stage.source,
             before={name: task.task_id for name, task in before.items()},
@@ -162,10 +164,9 @@ def _stage(
             trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
         )
         start.set_upstream([build, *list(before.values())[-1:]])
-        context = _context(release, stage, services, label)
         chain = Chain((start,))
         for name, step in stage.named_steps:
-            chain = step.tasks(context, name, chain)
+            chain = step.tasks(context.for_step(step), name, chain)
         if chain.aside:
             # A leaf that fails fails the run; these gate nothing.
             join = EmptyOperator(task_id="aside", trigger_rule=TriggerRule.ALL_DONE)
@@ -199,6 +200,7 @@ def _context(
         )
         if promoted_label
         else None,
+        made_from=MadeFrom(release.file, release.digest),
     )
 
 

@@ -115,6 +115,21 @@ def test_the_form(dag: DAG) -> None:
             hash_.resolve(wrong)
 
 
+def test_each_task_gets_the_connections_that_its_step_names_and_no_others(dag: DAG) -> None:
+    named: dict[str, tuple[set[str], set[str]]] = {}
+    for task in dag.tasks:
+        if services := getattr(task, "services", None):
+            named[task.task_id] = (set(services.registries), set(services.servers))
+    everything = ({"rdo", "dockerhub"}, {"images"})
+    wanted = {name: everything for name in named if name.startswith((GROUP, "upstream.start"))}
+    wanted |= {
+        "upstream.tag_containers": ({"rdo"}, set()),
+        "upstream.push_containers": ({"rdo", "dockerhub"}, set()),
+    }
+    assert named == {name: wanted.get(name, (set(), set())) for name in named}
+    assert len(named) > len(wanted) + 14
+
+
 def test_two_parses_give_the_same_dag() -> None:
     first, second = (
         json.dumps(DagSerialization.to_dict(dags(RELEASES)["centos7-master"]), sort_keys=True)

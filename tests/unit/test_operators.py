@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk import Asset
 from airflow.sdk.exceptions import (
     AirflowFailException,
     AirflowRescheduleException,
@@ -19,18 +18,30 @@ from airflow.sdk.exceptions import (
 
 from rdo_promoter.engine import promote
 from rdo_promoter.engine.candidate import CandidateRules
-from rdo_promoter.errors import ConflictError, ServiceError, SupersededError
+from rdo_promoter.errors import AuthError, ConflictError, ServiceError, SupersededError
 from rdo_promoter.model.build import DlrnHash
 from rdo_promoter.model.order import Wait
 from rdo_promoter.model.promotions import PromotionRow
 from rdo_promoter.model.verdict import Criteria
 from rdo_promoter.operators.candidate import CandidateOperator
-from rdo_promoter.operators.promotion import HoldOperator, TagOperator, still_works
+from rdo_promoter.operators.hold import (
+    HOLDERS,
+    Claim,
+    Group,
+    HoldOperator,
+    PromotionOperator,
+    holder_key,
+    still_works,
+)
+from rdo_promoter.operators.promotion import TagOperator
 from rdo_promoter.operators.source import PinBuildOperator, StartStageOperator
 from tests.unit.strategies import build_number
 
 GROUP = "upstream.promote"
-ASSET = Asset(name="centos7-master/current", uri="dlrn://host/centos7-master/current")
+REPO = "https://trunk.example.org/centos7-master"
+KEY = holder_key(REPO, "current")
+THEIRS = Group("centos7-master", "theirs", GROUP)
+OURS = Group("centos7-master", "ours", GROUP)
 OLD, NEW = build_number(1), build_number(2)
 
 
@@ -93,6 +104,9 @@ class Dlrn:
     def now(self) -> int:
         return 1_000_000 + len(self.rows)
 
+    def check_credentials(self) -> None:
+        """Let everybody in."""
+
     def promote(self, build: DlrnHash, label: str) -> PromotionRow:
         if self.fails:
             self.fails -= 1
@@ -111,27 +125,35 @@ def context(ti: Ti | None = None, run_id: str = "ours", run_type: str = "schedul
         "dag_run": SimpleNamespace(run_type=run_type),
         "params": form,
         "task_state_store": Store(),
-        "asset_state_store": {ASSET: Store()},
+        "asset_state_store": {HOLDERS: Store()},
     }
 
 
+def services(dlrn: Dlrn) -> Any:
+    return SimpleNamespace(dlrn=dlrn, repo_url=REPO, registries={}, servers={})
+
+
 def made(kind: Any, dlrn: Dlrn | None = None, **arguments: Any) -> Any:
-    return kind(task_id="task", services=SimpleNamespace(dlrn=dlrn or Dlrn()), **arguments)
+    return kind(task_id="task", services=services(dlrn or Dlrn()), **arguments)
 
 
 # --- who may change a label ---
 
 
+@pytest.fixture(autouse=True)
+def _in_a_dag(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PromotionOperator, "dag_id", "centos7-master")
+
+
 @pytest.fixture
-def hold(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(HoldOperator, "dag_id", "centos7-master")
+def hold() -> Any:
     coordinates = {"label": "current", "candidate_label": "testing"}
-    return made(HoldOperator, coordinates=coordinates, asset=ASSET, group=GROUP)
+    return made(HoldOperator, coordinates=coordinates, group=GROUP)
 
 
 def holder(here: Any) -> object:
-    stored = here["asset_state_store"][ASSET].get("holder")
-    return stored["run"] if stored else None
+    stored = here["asset_state_store"][HOLDERS].get(KEY)
+    return stored["holder"]["run_id"] if stored and stored["holder"] else None
 
 
 def test_a_label_that_nobody_holds_is_taken(hold: Any) -> None:
@@ -145,7 +167,7 @@ def test_a_label_that_nobody_holds_is_taken(hold: Any) -> None:
 )
 def test_a_run_whose_group_works_is_waited_for(hold: Any, state: str) -> None:
     here = context(Ti(groups={"theirs": {f"{GROUP}.hold": "success", f"{GROUP}.dlrn": state}}))
-    here["asset_state_store"][ASSET]["holder"] = {"run": "theirs", "after": None}
+    here["asset_state_store"][HOLDERS][KEY] = Claim(THEIRS).to_json()
     with pytest.raises(AirflowRescheduleException):
         hold.execute(here)
     assert holder(here) == "theirs"
@@ -155,7 +177,7 @@ def test_a_run_whose_group_has_ended_or_was_deleted_is_not_waited_for(hold: Any)
     ended: dict[str, str | None] = {f"{GROUP}.hold": "success", f"{GROUP}.dlrn": "failed"}
     for groups in ({"theirs": ended}, {}):
         here = context(Ti(groups=groups))
-        here["asset_state_store"][ASSET]["holder"] = {"run": "theirs", "after": None}
+        here["asset_state_store"][HOLDERS][KEY] = Claim(THEIRS).to_json()
         hold.execute(here)
         assert holder(here) == "ours"
 
@@ -167,8 +189,8 @@ def test_a_task_cleared_between_the_two_looks_wins(hold: Any) -> None:
     def cleared() -> None:
         theirs[f"{GROUP}.dlrn"] = "queued"
 
-    store = here["asset_state_store"][ASSET] = Store(on_set=cleared)
-    store["holder"] = {"run": "theirs", "after": None}
+    store = here["asset_state_store"][HOLDERS] = Store(on_set=cleared)
+    store[KEY] = Claim(THEIRS).to_json()
     with pytest.raises(AirflowRescheduleException):
         hold.execute(here)
     assert holder(here) == "theirs"
@@ -176,7 +198,7 @@ def test_a_task_cleared_between_the_two_looks_wins(hold: Any) -> None:
 
 def test_a_claim_that_was_cut_off_looks_at_the_former_holder_again(hold: Any) -> None:
     here = context(Ti(groups={"theirs": {f"{GROUP}.hold": "success", f"{GROUP}.dlrn": "running"}}))
-    here["asset_state_store"][ASSET]["holder"] = {"run": "ours", "after": "theirs"}
+    here["asset_state_store"][HOLDERS][KEY] = Claim(OURS, THEIRS).to_json()
     with pytest.raises(AirflowRescheduleException):
         hold.execute(here)
     assert holder(here) == "theirs"
@@ -198,6 +220,17 @@ def test_whether_a_former_holder_still_works(states: dict[str, str | None], work
     assert still_works(states, "hold") is works
 
 
+def test_a_release_that_was_renamed_waits_for_the_run_under_its_old_name(hold: Any) -> None:
+    """The label is the same one."""
+    groups: dict[str, str | None] = {"phase.promote.hold": "success", "phase.promote.dlrn": "running"}
+    here = context(Ti(groups={"ours": groups}))  # run ids are the same in both Dags on a schedule
+    before = Group("centos7-main", "ours", "phase.promote")
+    here["asset_state_store"][HOLDERS][KEY] = Claim(before).to_json()
+    with pytest.raises(AirflowRescheduleException):
+        hold.execute(here)
+    assert here["asset_state_store"][HOLDERS][KEY] == Claim(before).to_json()
+
+
 def test_a_task_of_a_run_that_does_not_hold_the_label_changes_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -206,10 +239,13 @@ def test_a_task_of_a_run_that_does_not_hold_the_label_changes_nothing(
 
     monkeypatch.setattr(promote, "tag_in", refuse)
     coordinates = {"label": "current", "candidate_label": "testing"}
-    tag = made(TagOperator, coordinates=coordinates, asset=ASSET, group=GROUP, registry="rdo")
+    tag = made(TagOperator, coordinates=coordinates, group=GROUP, registry="rdo")
     here = context()
-    here["asset_state_store"][ASSET]["holder"] = {"run": "theirs", "after": None}
-    with pytest.raises(AirflowFailException, match=f"held by theirs: clear the whole group {GROUP}"):
+    here["asset_state_store"][HOLDERS][KEY] = Claim(THEIRS).to_json()
+    with pytest.raises(
+        AirflowFailException,
+        match=f"current is held by theirs of centos7-master: clear the whole group {GROUP}",
+    ):
         tag.execute(here)
 
 
@@ -232,9 +268,9 @@ def test_errors_become_states(
 
     monkeypatch.setattr(promote, "tag_in", raise_it)
     coordinates = {"label": "current", "candidate_label": "testing"}
-    tag = made(TagOperator, coordinates=coordinates, asset=ASSET, group=GROUP, registry="rdo")
+    tag = made(TagOperator, coordinates=coordinates, group=GROUP, registry="rdo")
     here = context(Ti(pulled={(f"{GROUP}.plan", "return_value"): {"was": None}}))
-    here["asset_state_store"][ASSET]["holder"] = {"run": "ours", "after": None}
+    here["asset_state_store"][HOLDERS][KEY] = Claim(OURS).to_json()
     with pytest.raises(becomes, match=str(error)):
         tag.execute(here)
     assert ("reason" in here["ti"].pushed) is (becomes is not ServiceError)
@@ -329,6 +365,26 @@ def test_a_stage_that_was_not_chosen_is_left_out() -> None:
 def test_a_chosen_stage_before_it_that_was_skipped_takes_it_along() -> None:
     with pytest.raises(AirflowSkipException, match="stage upstream ended as skipped"):
         start(context(stages=["upstream", "phase2"]))
+
+
+def test_a_stage_does_not_begin_where_it_is_not_let_in() -> None:
+    class Closed(Dlrn):
+        def check_credentials(self) -> None:
+            raise AuthError("DLRN refuses user 'promoter'")
+
+    dlrn = Closed(rows=[PromotionRow("current-rdo", NEW, 77)])
+    refused = "nothing was changed; 1 problem.*\n  - DLRN refuses user 'promoter'"
+    with pytest.raises(AirflowFailException, match=refused):
+        start(context(stages=["phase2"]), dlrn)
+
+
+def test_a_stage_begins_though_a_service_is_down_just_now() -> None:
+    class Down(Dlrn):
+        def check_credentials(self) -> None:
+            raise ServiceError("DLRN gave no answer")
+
+    dlrn = Down(rows=[PromotionRow("current-rdo", NEW, 77)])
+    assert start(context(stages=["phase2"]), dlrn)["notes"] == ["DLRN gave no answer"]
 
 
 def test_a_stage_alone_starts_from_what_holds_its_source() -> None:

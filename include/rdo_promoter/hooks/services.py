@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -32,6 +32,19 @@ class ConnectionServices:
     servers: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     # A task asks one registry many questions; its client keeps the connections for them.
     _registries: dict[str, Registry] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def only(self, registries: Iterable[str] = (), servers: Iterable[str] = ()) -> ConnectionServices:
+        """Return these services without the registries and image servers that are not named.
+
+        :param registries: names that stay.
+        :param servers: names that stay.
+        """
+        return ConnectionServices(
+            self.dlrn_conn_id,
+            self.repo_url,
+            {name: self.registries[name] for name in dict.fromkeys(registries)},
+            {name: self.servers[name] for name in dict.fromkeys(servers)},
+        )
 
     @cached_property
     def dlrn(self) -> DlrnClient:

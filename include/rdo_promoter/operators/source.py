@@ -10,10 +10,11 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import DownstreamTasksSkipped
 from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
+from rdo_promoter.engine.access import check_access
 from rdo_promoter.engine.candidate import newest_build
 from rdo_promoter.engine.observe import single
-from rdo_promoter.errors import ConfigError, NotFoundError
-from rdo_promoter.model.build import CONSISTENT, DlrnHash, build_from_json
+from rdo_promoter.errors import ConfigError, NotFoundError, PreflightError
+from rdo_promoter.model.build import CONSISTENT, Build, DlrnHash, build_from_json
 from rdo_promoter.operators.base import (
     PromoterOperator,
     Result,
@@ -90,6 +91,8 @@ class PinBuildOperator(PromoterOperator):
 class StartStageOperator(PromoterOperator):
     """Start a stage: skip it when the form leaves it out, or when a stage before it ended as skipped.
 
+    It knocks at everything that the stage works on: what refuses us is said before anything has changed.
+
     :param stage: the stage's name.
     :param source: the label that the stage starts from.
     :param before: the last task of each stage before it, by the stage's name.
@@ -110,8 +113,9 @@ class StartStageOperator(PromoterOperator):
             if (not chosen or stage in chosen) and context["ti"].xcom_pull(task_ids=last) is None:
                 ended = "was a dry run" if is_dry_run(context) else "ended as skipped"
                 raise skip(context, f"stage {stage} {ended}, so {self.stage} has nothing to work on")
+        result: Result = {"stage": self.stage, "notes": self._check_access(run_build(context))}
         if self.source == CONSISTENT:
-            return {"stage": self.stage}
+            return result
         build = run_build(context)
         entries = self.services.dlrn.entries(self.source, build)
         if not entries:
@@ -120,4 +124,13 @@ class StartStageOperator(PromoterOperator):
                 f"run the stage that promotes to {self.source} first"
             )
         context["ti"].xcom_push(key=SINCE_KEY, value=entries[0].timestamp)
-        return {"stage": self.stage, "since": entries[0].timestamp}
+        return {**result, "since": entries[0].timestamp}
+
+    def _check_access(self, build: Build) -> list[str]:
+        """Refuse to begin when a service will not let us in; return what does not answer just now."""
+        found = check_access(self.services, self.services.registries, self.services.servers)
+        for note in found.notes:
+            self.log.warning("%s %s; going on, it may answer when it is needed", build.short, note)
+        if found.problems:
+            raise PreflightError(f"{build.full_hash} in stage {self.stage}", found.problems)
+        return list(found.notes)

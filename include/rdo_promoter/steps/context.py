@@ -9,7 +9,9 @@ from typing import Any
 from airflow.sdk import Asset, BaseOperator
 
 from rdo_promoter.hooks.services import ConnectionServices
+from rdo_promoter.model.made_from import MadeFrom
 from rdo_promoter.model.order import Wait
+from rdo_promoter.steps.base import Step
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class StageContext:
     :param container_source: the registry that CI's build job pushes to.
     :param images: the image files of a build.
     :param asset: stands for the promoted label.
+    :param made_from: the release file.
     """
 
     stage: str
@@ -60,11 +63,24 @@ class StageContext:
     container_source: str | None
     images: tuple[str, ...]
     asset: Asset | None
+    made_from: MadeFrom
 
     @property
     def jobs(self) -> frozenset[str]:
         """All jobs of the stage, alternatives among them."""
         return frozenset[str]().union(*(wait.criteria.known_jobs for wait in self.waits))
+
+    def for_step(self, *steps: Step) -> StageContext:
+        """Return the context with the Connections that these steps name, and no others.
+
+        :param steps: steps of the stage.
+        """
+        uses = [use for step in steps for use in step.references()]
+        registries = [use.name for use in uses if use.to == "registries"]
+        if registries and self.container_source:
+            registries.append(self.container_source)
+        servers = [use.name for use in uses if use.to == "image_servers"]
+        return replace(self, services=self.services.only(registries, servers))
 
     def coordinates(self, label: str, **more: Sequence[str]) -> dict[str, Any]:
         """Return the fields of a `Promotion` to the label, but its build.

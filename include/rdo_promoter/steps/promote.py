@@ -90,7 +90,9 @@ class Promote(Step):
         from airflow.sdk import TaskGroup
 
         from rdo_promoter.operators import promotion as group
+        from rdo_promoter.operators.hold import HoldOperator
 
+        assert context.asset is not None, "a stage with this step has a promoted label"
         coordinates = context.coordinates(
             self.label,
             tag_in=self.tag_in,
@@ -101,12 +103,11 @@ class Promote(Step):
         common: dict[str, Any] = {
             "services": context.services,
             "coordinates": coordinates,
-            "asset": context.asset,
             "group": f"{context.stage}.{name}",
         }
         with TaskGroup(name, tooltip=self.describe()):
-            hold = group.HoldOperator(task_id="hold", **common)
-            plan = group.PlanOperator(task_id="plan", **common)
+            hold = HoldOperator(task_id="hold", **common)
+            plan = group.PlanOperator(task_id="plan", made_from=context.made_from, **common)
             copies = [
                 group.CopyOperator(task_id=f"copy_{registry}", registry=registry, **common)
                 for registry in self.push_to
@@ -123,7 +124,9 @@ class Promote(Step):
                 ),
             ]
             dlrn = group.CommitOperator(task_id="dlrn", **common)
-            verify = group.VerifyOperator(task_id="verify", **common)
+            verify = group.VerifyOperator(
+                task_id="verify", asset=context.asset, made_from=context.made_from, **common
+            )
         chain = chain.then(hold).then(plan)
         if copies:
             chain = chain.then(*copies)

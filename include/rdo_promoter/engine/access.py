@@ -1,0 +1,67 @@
+"""Whether everything that a stage works on lets us in. Changes nothing.
+
+A wrong password, an unknown host key or a missing Connection would otherwise be found hours later, when CI
+has done its work and labels have begun to move.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+
+from rdo_promoter.engine.services import Services
+from rdo_promoter.errors import PermanentError, TransientError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Access:
+    """What was found at the doors.
+
+    :param problems: services that will go on refusing until a person has mended something.
+    :param notes: services that do not answer now; they may, when they are needed.
+    """
+
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def check_access(services: Services, registries: Iterable[str], servers: Iterable[str]) -> Access:
+    """Log in to DLRN, to registries and to image servers.
+
+    :param registries: names of the release's registries.
+    :param servers: names of its image servers.
+    """
+    doors: dict[str, Callable[[], None]] = {"DLRN": partial(_log_in, services)}
+    doors |= {f"registry {name}": partial(_ping, services, name) for name in registries}
+    doors |= {f"image server {name}": partial(_enter, services, name) for name in servers}
+    problems, notes = [], []
+    for door, knock in doors.items():
+        try:
+            knock()
+        except PermanentError as error:
+            problems.append(_named(door, error))
+        except TransientError as error:
+            notes.append(_named(door, error))
+    return Access(tuple(problems), tuple(notes))
+
+
+def _log_in(services: Services) -> None:
+    services.dlrn.check_credentials()
+
+
+def _ping(services: Services, name: str) -> None:
+    services.registry(name).ping()
+
+
+def _enter(services: Services, name: str) -> None:
+    with services.server(name):
+        pass
+
+
+def _named(door: str, error: Exception) -> str:
+    text = str(error)
+    return text if text.startswith(door) else f"{door}: {text}"

@@ -1,0 +1,204 @@
+"""Who may change a label: one run at a time, the holder.
+
+The holder's name is kept in Airflow's state store of one asset, which every Dag of this package and the
+sentinel reference: the store forgets what belongs to an asset that no Dag references any more, and a
+release's own Dag is gone while its file cannot be read. The key is the label with its repository tree, not
+the Dag: a release that was renamed moves the same label.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import Asset, Context
+from airflow.sdk.exceptions import AirflowRescheduleException
+from airflow.sdk.timezone import utcnow
+from pydantic import JsonValue
+
+from rdo_promoter.engine import promote
+from rdo_promoter.model.build import Build, build_from_json
+from rdo_promoter.model.promotion import Promotion
+from rdo_promoter.operators.base import PromoterOperator, Result, fail, is_dry_run, run_build
+
+#: Its state store names the holder of each label; nothing is ever published for it.
+HOLDERS = Asset(name="rdo-promoter/holders", uri="x-rdo-promoter://holders", group="rdo-promoter")
+
+#: States in which a task will do nothing more unless somebody clears it.
+_ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+#: A reschedule after less fails now and then: Airflow may see the task before it took in the last one.
+_LOOK_AGAIN = 15.0
+
+
+def holder_key(repo_url: str, label: str) -> str:
+    """Return the key of a label's holder in the state store.
+
+    :param repo_url: DLRN's repository tree, in which the label is.
+    :param label: the promoted label.
+    """
+    return f"holder of {repo_url}/{label}"
+
+
+@dataclass(frozen=True)
+class Group:
+    """A promotion group of one run.
+
+    :param dag_id: the run's Dag.
+    :param run_id: the run.
+    :param group: id of its promotion group.
+    """
+
+    dag_id: str
+    run_id: str
+    group: str
+
+    def __str__(self) -> str:
+        return f"{self.run_id} of {self.dag_id}"
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return the fields as JSON values."""
+        return {"dag_id": self.dag_id, "run_id": self.run_id, "group": self.group}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the state store says of a label.
+
+    :param holder: whose turn it is, None when it was never anybody's.
+    :param after: who had it before; a claim that was not confirmed has to look at it again.
+    """
+
+    holder: Group | None = None
+    after: Group | None = None
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return the fields as JSON values."""
+        return {
+            "holder": self.holder.to_json() if self.holder else None,
+            "after": self.after.to_json() if self.after else None,
+        }
+
+
+def read_claim(stored: object) -> Claim:
+    """Read what `Claim.to_json` made; anything else is no claim."""
+    if not isinstance(stored, Mapping):
+        return Claim()
+    return Claim(_read_group(stored.get("holder")), _read_group(stored.get("after")))
+
+
+def _read_group(stored: object) -> Group | None:
+    if not isinstance(stored, Mapping):
+        return None
+    fields = [stored.get(name) for name in ("dag_id", "run_id", "group")]
+    return Group(*map(str, fields)) if all(fields) else None
+
+
+def still_works(states: Mapping[str, str | None], hold: str) -> bool:
+    """Tell whether a run that held the label may still change something.
+
+    A task that is queued, running or waiting may. One without a state comes later, if the group is under
+    way: if its own `hold` has succeeded. Without that a run that was cleared waits for the label again.
+
+    :param states: the states of the group's tasks by their id.
+    :param hold: id of the group's `hold` task.
+    """
+    if any(state is not None and state not in _ENDED for name, state in states.items() if name != hold):
+        return True
+    return states.get(hold) == "success" and None in states.values()
+
+
+class PromotionOperator(PromoterOperator):
+    """Base of the group's operators.
+
+    :param coordinates: the promotion's fields but the build.
+    :param group: id of the promotion group.
+    """
+
+    ui_color = "#e3f2e6"
+
+    def __init__(self, *, coordinates: dict[str, Any], group: str, **kwargs: Any) -> None:
+        super().__init__(inlets=[HOLDERS], **kwargs)
+        self.coordinates = coordinates
+        self.group = group
+
+    def promotion(self, context: Context) -> Promotion:
+        """Return what the group wants."""
+        return Promotion(build=run_build(context), **self.coordinates)
+
+    def was(self, context: Context) -> Build | None:
+        """Return the build that held the label when the group made its plan."""
+        found = context["ti"].xcom_pull(task_ids=f"{self.group}.plan")
+        if found is None:
+            raise fail(context, f"{self.group}.plan left no plan: clear the whole group {self.group}")
+        return build_from_json(json.loads(found["was"])) if found["was"] else None
+
+    def guard(self, context: Context) -> None:
+        """Refuse to work unless this run holds the label: a task cleared alone may come too late."""
+        holder = read_claim(self.store(context).get(self.key)).holder
+        if holder is None or (holder.dag_id, holder.run_id) != (self.dag_id, context["run_id"]):
+            raise fail(
+                context,
+                f"{self.coordinates['label']} is held by {holder or 'no run'}: "
+                f"clear the whole group {self.group}, not this task alone",
+            )
+
+    def store(self, context: Context) -> Any:
+        """Return the state store that names the holders."""
+        return context["asset_state_store"][HOLDERS]
+
+    @property
+    def key(self) -> str:
+        """The key of the label's holder."""
+        return holder_key(self.services.repo_url, self.coordinates["label"])
+
+
+class HoldOperator(PromotionOperator):
+    """Wait until no other run changes the label, then hold it for this run.
+
+    One of these runs at a time in a Dag. It claims first and looks again then: a task of the former
+    holder that was cleared meanwhile is either seen here, or sees the claim in its own guard.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_active_tis_per_dag=1, **kwargs)
+
+    def act(self, context: Context) -> Result:
+        """Hold the label, or come back later."""
+        promotion = self.promotion(context)
+        promote.check_order(promotion, self.services)
+        if is_dry_run(context):
+            return {"dry_run": True}
+        store, ours = self.store(context), Group(self.dag_id, context["run_id"], self.group)
+        claim = read_claim(store.get(self.key))
+        former = claim.after if claim.holder == ours else claim.holder
+        if not self._works(context, former, ours):
+            store.set(self.key, Claim(ours, former).to_json())
+            if not self._works(context, former, ours):
+                store.set(self.key, Claim(ours).to_json())
+                self.log.info("%s this run holds %s", promotion.build.short, promotion.label)
+                return {"holder": ours.run_id}
+        # Also a claim that an earlier try could not give back.
+        store.set(self.key, Claim(former).to_json())
+        self.log.info("%s %s changes %s; looking again soon", promotion.build.short, former, promotion.label)
+        later = timedelta(seconds=_LOOK_AGAIN + random.uniform(0, 5))  # noqa: S311 - jitter, no secret
+        raise AirflowRescheduleException(utcnow() + later)  # type: ignore[no-untyped-call]
+
+    def _works(self, context: Context, former: Group | None, ours: Group) -> bool:
+        """Tell whether another run may still change something."""
+        if former is None or former == ours:
+            return False
+        return still_works(group_states(context, former), f"{former.group}.hold")
+
+
+def group_states(context: Context, group: Group) -> dict[str, str | None]:
+    """Return the states of a promotion group's tasks by their id; empty when the run was deleted.
+
+    Airflow can be asked for a group, too, but answers with an error when the Dag or the group is no more.
+    """
+    states = context["ti"].get_task_states(dag_id=group.dag_id, run_ids=[group.run_id])
+    of_run: Mapping[str, str | None] = states.get(group.run_id, {})
+    return {name: state for name, state in of_run.items() if name.startswith(f"{group.group}.")}
