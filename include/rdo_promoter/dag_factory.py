@@ -17,6 +17,7 @@ from rdo_promoter.model.made_from import MadeFrom
 from rdo_promoter.model.order import Wait
 from rdo_promoter.operators.source import PinBuildOperator, StartStageOperator
 from rdo_promoter.release import BrokenRelease, Release, Stage, load_releases, releases_folder
+from rdo_promoter.sentinel import sentinel_dag
 from rdo_promoter.steps import Candidate, Promote, WaitFor
 from rdo_promoter.steps.context import Chain, StageContext
 from rdo_promoter.triggers.names import BUILD_TASK, SINCE_KEY, pull
@@ -62,11 +63,14 @@ Look at its column in the grid.
 
 
 def dags(folder: Path | None = None) -> dict[str, DAG]:
-    """Make the Dags of all releases, by Dag id. A release in trouble never takes another one with it.
+    """Make the Dags of all releases and the sentinel's, by Dag id.
+
+    A release in trouble never takes another one with it.
 
     :param folder: the releases folder; the one that the environment names when not given.
     """
-    made: dict[str, DAG] = {}
+    sentinel = sentinel_dag(START_DATE, folder)
+    made: dict[str, DAG] = {sentinel.dag_id: sentinel}
     for release in load_releases(folder or releases_folder()):
         try:
             dag = broken_dag(release) if isinstance(release, BrokenRelease) else release_dag(release)

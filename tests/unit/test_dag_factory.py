@@ -155,7 +155,7 @@ def folder(tmp_path: Path) -> Path:
 def test_a_broken_file_becomes_a_dag_that_shows_its_error_and_stops_no_other(folder: Path) -> None:
     (folder / "pike.yaml").write_text("release: pike\nstagse: []\n")
     found = dags(folder)
-    assert set(found) == {"centos7-master", "broken-pike"}
+    assert set(found) == {"centos7-master", "broken-pike", "promotions-sentinel"}
     broken = found["broken-pike"]
     assert broken.schedule is None
     assert "unknown key; did you mean 'stages'?" in (broken.doc_md or "")
@@ -163,7 +163,8 @@ def test_a_broken_file_becomes_a_dag_that_shows_its_error_and_stops_no_other(fol
 
 def test_an_error_of_ours_stops_one_release_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (folder / "master.yaml").read_text()
-    (folder / "pike.yaml").write_text(text.replace("release: master", "release: pike"))
+    pike = text.replace("release: master", "release: pike").replace("centos7-master\n", "centos7-pike\n")
+    (folder / "pike.yaml").write_text(pike)
     good = dag_factory.release_dag
 
     def bad(release: Release) -> DAG:
@@ -173,7 +174,7 @@ def test_an_error_of_ours_stops_one_release_alone(folder: Path, monkeypatch: pyt
 
     monkeypatch.setattr(dag_factory, "release_dag", bad)
     found = dags(folder)
-    assert set(found) == {"centos7-master", "broken-pike"}
+    assert set(found) == {"centos7-master", "broken-pike", "promotions-sentinel"}
     assert "RuntimeError: boom; please report this as a bug" in (found["broken-pike"].doc_md or "")
 
 

@@ -134,6 +134,10 @@ def test_defaults_that_cannot_be_read_are_named(tmp_path: Path, text: str, messa
     assert [line.startswith(message) for line in problems(path)] == [True]
 
 
+#: Another release, in a repository tree of its own.
+OTHER = GOOD.replace("release: good", "release: other").replace("centos9-good", "centos9-other")
+
+
 def test_empty_defaults_change_nothing(tmp_path: Path) -> None:
     path = write(tmp_path)
     path.with_name("defaults.yaml").write_text("# nothing yet\n")
@@ -143,7 +147,7 @@ def test_empty_defaults_change_nothing(tmp_path: Path) -> None:
 def test_a_broken_file_does_not_stop_the_others(tmp_path: Path) -> None:
     folder = write(tmp_path).parent
     write(tmp_path, "release: [\n", name="a b.yaml")
-    write(tmp_path, GOOD.replace("release: good", "release: other"), name="z.yml")
+    write(tmp_path, OTHER, name="z.yml")
     for name in (".hidden.yaml", "_draft.yaml", "defaults.yaml", "notes.txt"):
         write(tmp_path, "", name=name)
     broken, good, other = load_releases(folder)
@@ -161,13 +165,27 @@ def test_broken_files_have_different_ids(tmp_path: Path) -> None:
 
 def test_two_files_with_one_dag_id_are_both_refused(tmp_path: Path) -> None:
     paths = [write(tmp_path, name=name) for name in ("a.yaml", "b.yaml")]
-    paths.append(write(tmp_path, GOOD.replace("release: good", "release: other"), name="c.yaml"))
+    paths.append(write(tmp_path, OTHER, name="c.yaml"))
     first, second, third = load_files(paths)
     assert isinstance(first, BrokenRelease)
     assert isinstance(second, BrokenRelease)
     assert isinstance(third, Release)
     assert "releases/a.yaml:1: Dag id 'centos9-good' is also that of releases/b.yaml" in str(first.error)
     assert "releases/b.yaml:1: Dag id 'centos9-good' is also that of releases/a.yaml" in str(second.error)
+
+
+def test_two_releases_that_move_one_label_are_both_refused(tmp_path: Path) -> None:
+    """A copy of a file in which only the name was changed: its runs would take turns with the first one's."""
+    again = GOOD.replace("release: good", "release: again")
+    first, second = load_files([write(tmp_path), write(tmp_path, again, name="again.yaml")])
+    assert isinstance(first, BrokenRelease)
+    assert isinstance(second, BrokenRelease)
+    lines = str(second.error).splitlines()
+    assert lines[0] == (
+        "releases/again.yaml:1: label 'ci-testing' in https://dlrn.example.org/centos9-good is also that of "
+        "releases/good.yaml: they would move it in turns; change the label or dlrn.repo_url in one of them"
+    )
+    assert len(lines) == 3
 
 
 def test_a_folder_that_is_missing_is_shown_and_does_not_raise(tmp_path: Path) -> None:

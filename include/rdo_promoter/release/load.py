@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from rdo_promoter.release.containers import container_names
 from rdo_promoter.release.document import Document, merge, read_document
 from rdo_promoter.release.models import Release, ReleaseFile
 from rdo_promoter.release.shape import shape_problems
+from rdo_promoter.steps import Candidate, Promote
 from rdo_promoter.steps.base import Problem
 
 DEFAULTS = "defaults.yaml"
@@ -102,7 +103,9 @@ def load_releases(folder: Path | None = None) -> list[Release | BrokenRelease]:
 
 
 def load_files(paths: Iterable[Path]) -> list[Release | BrokenRelease]:
-    """Read release files; one that is broken does not stop the others, two with one Dag id are both broken.
+    """Read release files; one that is broken does not stop the others.
+
+    Two that share a Dag id, or a label of one repository tree, are both broken.
 
     :param paths: the files.
     """
@@ -117,21 +120,34 @@ def _load(path: Path) -> Release | BrokenRelease:
 
 
 def _without_duplicates(loaded: Sequence[Release | BrokenRelease]) -> list[Release | BrokenRelease]:
-    files: dict[str, list[str]] = {}
+    """Break every release that shares with another one what may have one owner alone."""
+    owners: dict[str, list[str]] = {}
     for each in loaded:
-        files.setdefault(each.dag_id, []).append(each.file)
+        for owned, _ in _owned(each):
+            owners.setdefault(owned, []).append(each.file)
     result: list[Release | BrokenRelease] = []
     for each in loaded:
-        same = [file for file in files[each.dag_id] if file != each.file]
-        if isinstance(each, Release) and same:
-            message = (
-                f"{each.file}:1: Dag id {each.dag_id!r} is also that of {', '.join(same)}: "
-                "change release or distro in one of them"
-            )
-            result.append(BrokenRelease(each.file, ConfigError(message)))
-        else:
-            result.append(each)
+        lines = []
+        for owned, remedy in _owned(each):
+            same = [file for file in owners[owned] if file != each.file]
+            if same and isinstance(each, Release):
+                lines.append(f"{each.file}:1: {owned} is also that of {', '.join(same)}: {remedy}")
+        result.append(BrokenRelease(each.file, ConfigError("\n".join(lines))) if lines else each)
     return result
+
+
+def _owned(each: Release | BrokenRelease) -> Iterator[tuple[str, str]]:
+    """Yield what only one release may have, and what to change when two have it."""
+    yield f"Dag id {each.dag_id!r}", "change release or distro in one of them"
+    if isinstance(each, Release):
+        for stage in each.stages:
+            for step in stage.steps:
+                if isinstance(step, Candidate | Promote):
+                    label = f"label {step.label!r} in {each.dlrn.repo_url}"
+                    yield (
+                        label,
+                        "they would move it in turns; change the label or dlrn.repo_url in one of them",
+                    )
 
 
 def is_release_file(path: Path) -> bool:
