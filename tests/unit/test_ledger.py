@@ -27,7 +27,7 @@ COMMON = {
 
 
 def planned(build: int, at: int, **fields: Any) -> Planned:
-    values = {**COMMON, "was": None, "summary": "1 tag to move", **fields}
+    values = {**COMMON, "was": None, "summary": "1 tag to move", "wanted": "", **fields}
     return Planned(build=build_number(build), at=at, **values)
 
 
@@ -47,7 +47,7 @@ common = {
     "file": st.text(),
     "digest": st.just("0" * 64),
 }
-plans = st.builds(Planned, **common, was=st.none() | any_builds, summary=st.text())
+plans = st.builds(Planned, **common, was=st.none() | any_builds, summary=st.text(), wanted=st.text())
 promotions = st.builds(Promoted, **common, previous=st.none() | any_builds, timestamp=st.integers(0, 5_000))
 facts: st.SearchStrategy[Fact] = plans | promotions
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,7 +20,9 @@ from airflow.sdk.exceptions import (
 from rdo_promoter.engine import promote
 from rdo_promoter.engine.candidate import CandidateRules
 from rdo_promoter.errors import AuthError, ConflictError, ServiceError, SupersededError
+from rdo_promoter.hooks.ledger import ledger
 from rdo_promoter.model.build import DlrnHash
+from rdo_promoter.model.ledger import Planned
 from rdo_promoter.model.order import Wait
 from rdo_promoter.model.promotions import PromotionRow
 from rdo_promoter.model.verdict import Criteria
@@ -39,7 +42,7 @@ from tests.unit.strategies import build_number
 
 GROUP = "upstream.promote"
 REPO = "https://trunk.example.org/centos7-master"
-KEY = holder_key(REPO, "current")
+KEY = holder_key(REPO, "passed")
 THEIRS = Group("centos7-master", "theirs", GROUP)
 OURS = Group("centos7-master", "ours", GROUP)
 OLD, NEW = build_number(1), build_number(2)
@@ -145,9 +148,15 @@ def _in_a_dag(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PromotionOperator, "dag_id", "centos7-master")
 
 
+@pytest.fixture(autouse=True)
+def _ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ledger").mkdir()
+    monkeypatch.setenv("RDO_PROMOTER_LEDGER", str(tmp_path / "ledger"))
+
+
 @pytest.fixture
 def hold() -> Any:
-    coordinates = {"label": "current", "candidate_label": "testing"}
+    coordinates = {"label": "passed", "candidate_label": "testing"}
     return made(HoldOperator, coordinates=coordinates, group=GROUP)
 
 
@@ -230,6 +239,40 @@ def test_a_release_that_was_renamed_waits_for_the_run_under_its_old_name(hold: A
         hold.execute(here)
     assert here["asset_state_store"][HOLDERS][KEY] == Claim(before).to_json()
 
+    # Frozen for good, it is not waited for: no file makes its Dag any more.
+    groups["phase.promote.dlrn"] = None
+    hold.execute(here)
+    assert holder(here) == "ours"
+
+
+def by_hand(age: int) -> None:
+    fields: dict[str, Any] = {"dag_id": "centos7-master", "label": "passed", "build": OLD, "was": None}
+    fields |= {"by": "ada@desk", "via": "command line", "file": "releases/master.yaml", "digest": "0" * 64}
+    ledger().append(Planned(**fields, at=Dlrn().now() - age, summary="1 tag to move"))
+
+
+def test_a_promotion_on_the_command_line_is_waited_for(hold: Any) -> None:
+    by_hand(age=60)
+    here = context()
+    with pytest.raises(AirflowRescheduleException):
+        hold.execute(here)
+    assert holder(here) is None
+
+
+def test_a_promotion_on_the_command_line_that_was_killed_stops_nobody_for_ever(hold: Any) -> None:
+    by_hand(age=7201)
+    here = context()
+    hold.execute(here)
+    assert holder(here) == "ours"
+
+
+def test_without_the_ledger_nobody_holds_a_label(hold: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RDO_PROMOTER_LEDGER", "/nowhere/ledger")
+    here = context()
+    with pytest.raises(ServiceError, match="create that folder once, or mount it"):
+        hold.execute(here)
+    assert holder(here) is None
+
 
 def test_a_task_of_a_run_that_does_not_hold_the_label_changes_nothing(
     monkeypatch: pytest.MonkeyPatch,
@@ -238,13 +281,13 @@ def test_a_task_of_a_run_that_does_not_hold_the_label_changes_nothing(
         raise AssertionError("changed something")
 
     monkeypatch.setattr(promote, "tag_in", refuse)
-    coordinates = {"label": "current", "candidate_label": "testing"}
+    coordinates = {"label": "passed", "candidate_label": "testing"}
     tag = made(TagOperator, coordinates=coordinates, group=GROUP, registry="rdo")
     here = context()
     here["asset_state_store"][HOLDERS][KEY] = Claim(THEIRS).to_json()
     with pytest.raises(
         AirflowFailException,
-        match=f"current is held by theirs of centos7-master: clear the whole group {GROUP}",
+        match=f"passed is held by theirs of centos7-master: clear the whole group {GROUP}",
     ):
         tag.execute(here)
 
@@ -267,7 +310,7 @@ def test_errors_become_states(
         raise error
 
     monkeypatch.setattr(promote, "tag_in", raise_it)
-    coordinates = {"label": "current", "candidate_label": "testing"}
+    coordinates = {"label": "passed", "candidate_label": "testing"}
     tag = made(TagOperator, coordinates=coordinates, group=GROUP, registry="rdo")
     here = context(Ti(pulled={(f"{GROUP}.plan", "return_value"): {"was": None}}))
     here["asset_state_store"][HOLDERS][KEY] = Claim(OURS).to_json()

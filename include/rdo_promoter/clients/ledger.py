@@ -139,6 +139,7 @@ class _PlannedFile(_File):
     kind: Literal["planned"]
     was: _AnyBuild | None
     summary: StrictStr
+    wanted: StrictStr
 
     @property
     def fact(self) -> Fact:

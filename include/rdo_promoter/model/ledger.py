@@ -93,18 +93,22 @@ class Planned(_Fact):
 
     :param was: the build that the label named, None when it named nothing.
     :param summary: what is to change, in one line.
+    :param wanted: the promotion and the names of the Connections to its services, as JSON text: enough to
+        complete it when the step is no longer in the release file; empty when nobody else shall.
     """
 
     kind = "planned"
 
     was: Build | None
     summary: str
+    wanted: str = ""
 
     def to_json(self) -> dict[str, Json]:
         """Return the fields as JSON values."""
         # Classes with slots are made anew by the decorator: super() without arguments would miss its class.
         fields = _Fact.to_json(self)
-        return {**fields, "was": self.was.to_json() if self.was else None, "summary": self.summary}
+        was = self.was.to_json() if self.was else None
+        return {**fields, "was": was, "summary": self.summary, "wanted": self.wanted}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,9 @@ from airflow.sdk.timezone import utcnow
 from pydantic import JsonValue
 
 from rdo_promoter.engine import promote
+from rdo_promoter.hooks.ledger import ledger
 from rdo_promoter.model.build import Build, build_from_json
+from rdo_promoter.model.ledger import unfinished
 from rdo_promoter.model.promotion import Promotion
 from rdo_promoter.operators.base import PromoterOperator, Result, fail, is_dry_run, run_build
 
@@ -30,8 +32,12 @@ HOLDERS = Asset(name="rdo-promoter/holders", uri="x-rdo-promoter://holders", gro
 
 #: States in which a task will do nothing more unless somebody clears it.
 _ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+#: States in which a worker runs a task, or will whatever becomes of its Dag.
+_AT_WORK = frozenset({"queued", "running", "restarting"})
 #: A reschedule after less fails now and then: Airflow may see the task before it took in the last one.
 _LOOK_AGAIN = 15.0
+#: Seconds for which a promotion on the command line may be under way; a task may take as long.
+_BY_HAND = 7200
 
 
 def holder_key(repo_url: str, label: str) -> str:
@@ -111,6 +117,14 @@ def still_works(states: Mapping[str, str | None], hold: str) -> bool:
     return states.get(hold) == "success" and None in states.values()
 
 
+def works_now(states: Mapping[str, str | None]) -> bool:
+    """Tell whether a task is being run at this moment: all that counts when no file makes its Dag any more.
+
+    :param states: the states of the group's tasks by their id.
+    """
+    return any(state in _AT_WORK for state in states.values())
+
+
 class PromotionOperator(PromoterOperator):
     """Base of the group's operators.
 
@@ -172,6 +186,8 @@ class HoldOperator(PromotionOperator):
         promote.check_order(promotion, self.services)
         if is_dry_run(context):
             return {"dry_run": True}
+        if by_hand := self._by_hand(promotion):
+            raise self._later(f"{promotion.build.short} {by_hand} on the command line; looking again soon")
         store, ours = self.store(context), Group(self.dag_id, context["run_id"], self.group)
         claim = read_claim(store.get(self.key))
         former = claim.after if claim.holder == ours else claim.holder
@@ -183,15 +199,39 @@ class HoldOperator(PromotionOperator):
                 return {"holder": ours.run_id}
         # Also a claim that an earlier try could not give back.
         store.set(self.key, Claim(former).to_json())
-        self.log.info("%s %s changes %s; looking again soon", promotion.build.short, former, promotion.label)
+        raise self._later(f"{promotion.build.short} {former} changes {promotion.label}; looking again soon")
+
+    def _later(self, why: str) -> AirflowRescheduleException:
+        """Return the exception that lets the task come back."""
+        self.log.info("%s", why)
         later = timedelta(seconds=_LOOK_AGAIN + random.uniform(0, 5))  # noqa: S311 - jitter, no secret
-        raise AirflowRescheduleException(utcnow() + later)  # type: ignore[no-untyped-call]
+        return AirflowRescheduleException(utcnow() + later)  # type: ignore[no-untyped-call]
+
+    def _by_hand(self, promotion: Promotion) -> str | None:
+        """Say who promotes to the label without Airflow at the moment, None when nobody does.
+
+        One that was killed left a plan behind: after as long as a task may take it stops nobody.
+        """
+        facts = ledger().facts(self.dag_id, promotion.label)
+        youngest = self.services.dlrn.now() - _BY_HAND
+        return next(
+            (
+                f"{plan.by} promotes {plan.build.full_hash}"
+                for plan in unfinished(facts)
+                if plan.via == "command line" and plan.at > youngest
+            ),
+            None,
+        )
 
     def _works(self, context: Context, former: Group | None, ours: Group) -> bool:
         """Tell whether another run may still change something."""
         if former is None or former == ours:
             return False
-        return still_works(group_states(context, former), f"{former.group}.hold")
+        states = group_states(context, former)
+        if former.dag_id != ours.dag_id:
+            # One release file alone may move a label, so the other Dag was renamed and is frozen.
+            return works_now(states)
+        return still_works(states, f"{former.group}.hold")
 
 
 def group_states(context: Context, group: Group) -> dict[str, str | None]:

@@ -9,7 +9,11 @@ from airflow.sdk import Asset, Context
 from pydantic import JsonValue
 
 from rdo_promoter.engine import promote
+from rdo_promoter.hooks.ledger import ledger
+from rdo_promoter.hooks.recipe import write_recipe
+from rdo_promoter.model.ledger import Planned, Promoted
 from rdo_promoter.model.made_from import MadeFrom
+from rdo_promoter.model.promotion import Promotion
 from rdo_promoter.operators.base import Result, is_dry_run, skip
 from rdo_promoter.operators.hold import PromotionOperator
 
@@ -48,12 +52,24 @@ class PlanOperator(PromotionOperator):
             "digest": self.made_from.digest,
         }
         if not dry_run:
+            if plan.changes:
+                self._note(context, promotion, found)
             return result
         for problem in plan.problems:
             self.log.warning("%s would be refused: %s", short, problem)
         context["ti"].xcom_push(key="dry_run", value={**result, "problems": list(plan.problems)})
         refused = f", refused for {len(plan.problems)} problem(s)" if plan.problems else ""
         raise skip(context, f"dry run: {plan.summary()}{refused}; nothing was changed")
+
+    def _note(self, context: Context, promotion: Promotion, found: promote.Preflight) -> None:
+        """Write the plan into the ledger: from here on things change. Without the ledger nothing does."""
+        fact = Planned(
+            **facts_of(self, context, promotion, self.made_from),
+            was=found.was,
+            summary=found.plan.summary(),
+            wanted=write_recipe(promotion, self.services),
+        )
+        self.log.info("%s ledger: %s", promotion.build.short, ledger().append(fact))
 
 
 class CopyOperator(PromotionOperator):
@@ -152,7 +168,17 @@ class VerifyOperator(PromotionOperator):
         """Verify."""
         self.guard(context)
         promotion = self.promotion(context)
-        previous = promote.verify(promotion, self.services).dlrn.previous
+        found = promote.verify(promotion, self.services).dlrn
+        previous = found.previous
+        assert found.holder is not None, "verify has just read the label"
+        name = ledger().append(
+            Promoted(
+                **facts_of(self, context, promotion, self.made_from),
+                previous=previous.build if previous else None,
+                timestamp=found.holder.timestamp,
+            )
+        )
+        self.log.info("%s ledger: %s", promotion.build.short, name)
         fact: dict[str, JsonValue] = {
             "label": promotion.label,
             "full_hash": promotion.build.full_hash,
@@ -164,3 +190,19 @@ class VerifyOperator(PromotionOperator):
         context["outlet_events"][self.asset].extra = fact
         self.log.info("%s %s is verified everywhere", promotion.build.short, promotion.label)
         return fact
+
+
+def facts_of(
+    operator: PromotionOperator, context: Context, promotion: Promotion, made_from: MadeFrom
+) -> dict[str, Any]:
+    """Return what every fact of the ledger says about a run's promotion."""
+    return {
+        "dag_id": operator.dag_id,
+        "label": promotion.label,
+        "build": promotion.build,
+        "at": operator.services.dlrn.now(),
+        "by": context["run_id"],
+        "via": "airflow",
+        "file": made_from.file,
+        "digest": made_from.digest,
+    }
