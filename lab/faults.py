@@ -6,7 +6,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -55,6 +55,8 @@ class FaultProxy:
     def __init__(self, target: str, *, tls: tuple[Path, Path] | None = None) -> None:
         parts = urlsplit(target)
         self._host, self._port = parts.hostname or HOST, parts.port or 80
+        #: Replace these headers in each answer of the service from now on.
+        self.headers: dict[str, str] = {}
         self._lock = threading.Lock()
         self._faults: list[list[Fault]] = []
         self._seen: list[Request] = []
@@ -132,7 +134,10 @@ class FaultProxy:
                     self._answer(_planned(fault.answer, fault.location))
 
             def _forward(self, request: Request) -> None:
-                self._answer(relay.ask(request, proxy._host, proxy._port))
+                answer = relay.ask(request, proxy._host, proxy._port)
+                ours = {name.lower() for name in proxy.headers}
+                kept = (header for header in answer.headers if header[0].lower() not in ours)
+                self._answer(replace(answer, headers=(*kept, *proxy.headers.items())))
 
             def _answer(self, answer: Answer) -> None:
                 self.wfile.write(b"".join(relay.encode(answer, self)))

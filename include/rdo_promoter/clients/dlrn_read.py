@@ -194,6 +194,14 @@ class DlrnReader:
         """Return DLRN's time, in seconds since the epoch: ages compare its timestamps with this."""
         return self._api.now()
 
+    @property
+    def skew(self) -> float | None:
+        """Seconds that this machine's clock is certainly ahead of DLRN's; negative is behind, None unknown.
+
+        Nothing is decided by it; over half a minute it is said in the log, once a client.
+        """
+        return self._api.skew
+
 
 def build_fields(build: Build) -> dict[str, str]:
     """Return the keys that name a build in a question or in a body.
