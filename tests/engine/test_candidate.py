@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from lab import dlrn as lab_dlrn
+from lab.service import wait_for
 from rdo_promoter.engine import promote
 from rdo_promoter.engine.candidate import (
     CandidateRules,
@@ -181,6 +183,50 @@ def test_a_dry_run_says_what_would_be_tagged_and_what_is_missing(rdo: Rdo) -> No
     would = look_at_candidate(promotion, rdo, "dockerhub")
     assert (would.copied, would.tagged, would.note) == (len(CONTAINERS), len(CONTAINERS), None)
     assert rdo.tags(build.full_hash)["dockerhub"] == dict.fromkeys(CONTAINERS)
+
+
+def promoted_next_year(rdo: Rdo, label: str, build: DlrnHash) -> None:
+    """Leave the row of a DLRN whose clock was a year ahead and has been set back."""
+    when = rdo.dlrn.now() + 365 * DAY
+    lab_dlrn.add_promotions(rdo.lab.root, [lab_dlrn.PastPromotion(build, label, when)])
+
+
+def test_a_candidate_of_next_year_keeps_nobody_waiting(rdo: Rdo, caplog: pytest.LogCaptureFixture) -> None:
+    first, second, third = rdo.build(), rdo.build(), rdo.build()
+    promoted_next_year(rdo, rdo.candidate_label, first)
+    assert admit(second, rules(rdo, min_gap=3600), rdo.dlrn).moved
+    assert f"{first.full_hash} entered {rdo.candidate_label} at " in caplog.text
+    assert "it was set back" in caplog.text
+    refused = admit(third, rules(rdo), rdo.dlrn).refused
+    assert refused == f"CI busy with {second.full_hash}", "the label stands still again for whom it shall"
+
+
+def test_a_holder_of_next_year_is_a_problem_that_is_told_and_not_the_end_of_all_promotions(rdo: Rdo) -> None:
+    holder, ours = rdo.build(), rdo.build()
+    promoted_next_year(rdo, rdo.candidate_label, holder)
+    rdo.dlrn.promote(holder, rdo.label)
+    rdo.dlrn.promote(ours, rdo.candidate_label)
+    rdo.ci_builds(ours)
+    before = rdo.state()
+    with pytest.raises(PreflightError, match="clock was set back and nobody can tell which") as refused:
+        promote.preflight(rdo.promotion(ours), rdo)
+    (problem,) = refused.value.problems
+    assert f"DLRN: {holder.full_hash} has an entry of " in problem
+    assert "correct the time of that row in its database" in problem
+    assert rdo.state() == before
+
+
+def test_a_build_of_next_year_does_not_win_by_it_until_it_is_tested_again(rdo: Rdo) -> None:
+    ours, holder = rdo.build(), rdo.build()
+    promoted_next_year(rdo, rdo.candidate_label, ours)
+    rdo.dlrn.promote(holder, rdo.candidate_label)
+    rdo.dlrn.promote(holder, rdo.label)
+    rdo.ci_builds(ours)
+    with pytest.raises(PreflightError, match="'Test again' ticked"):
+        promote.preflight(rdo.promotion(ours), rdo)
+    wait_for(lambda: rdo.dlrn.now() > rdo.dlrn.entries(rdo.candidate_label, holder)[0].timestamp, "a second")
+    assert admit(ours, rules(rdo, max_in_ci=2), rdo.dlrn, again=True).moved
+    assert promote.preflight(rdo.promotion(ours), rdo).was == holder
 
 
 def test_dlrns_clock_is_near_this_machines(rdo: Rdo) -> None:

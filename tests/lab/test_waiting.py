@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable
+from email.utils import formatdate
 
 import pytest
 from airflow.triggers.base import (
@@ -126,6 +127,19 @@ def test_a_deadline_that_has_passed_resumes_the_task_to_fail_it(
     assert type(event) is TriggerEvent
     assert event.payload["state"] == "expired"
     assert f"did not vote on {build.full_hash} within 1 s" in event.payload["reason"]
+
+
+def test_waiting_for_a_deadline_that_dlrns_clock_will_not_reach_ends(
+    votes: FaultProxy, lab_dlrn: LabDlrn, client: DlrnClient, label: str
+) -> None:
+    """As after DLRN's clock was a year ahead and has been set right; here it is set a year back."""
+    build = lab_dlrn.build()
+    since = client.promote(build, label).timestamp
+    votes.headers["Date"] = formatdate(since - 365 * 86_400, usegmt=True)
+    [event] = run(trigger("job-0", build, label, since))
+    assert type(event) is TriggerEvent
+    assert event.payload["state"] == "expired"
+    assert "in the future of DLRN's clock" in event.payload["reason"]
 
 
 def test_an_outage_fails_nobody_and_is_said_once(

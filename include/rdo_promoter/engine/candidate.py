@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from rdo_promoter.clients.dlrn import DlrnClient
 from rdo_promoter.clients.registry import tag_all
@@ -13,6 +12,7 @@ from rdo_promoter.engine.promote import copy_under_hash_tag
 from rdo_promoter.engine.services import Services
 from rdo_promoter.errors import PreflightError
 from rdo_promoter.model.build import CONSISTENT, DlrnHash
+from rdo_promoter.model.clock import is_from_the_future, utc
 from rdo_promoter.model.order import InCi, Wait, refuse_admission
 from rdo_promoter.model.promotion import Promotion
 from rdo_promoter.model.promotions import PromotionRow
@@ -68,10 +68,8 @@ def newest_build(dlrn: DlrnClient, source: str, candidate_label: str) -> Found:
         build = single(row.build)
     entries = dlrn.entries(candidate_label, build)
     if entries:
-        return Found(
-            build,
-            f"nothing new: {source} is {build.full_hash}, in {candidate_label} since {_utc(entries[-1])}",
-        )
+        since = utc(entries[-1].timestamp)
+        return Found(build, f"nothing new: {source} is {build.full_hash}, in {candidate_label} since {since}")
     return Found(build)
 
 
@@ -107,11 +105,22 @@ def admit(
         return Admission(holder)
     if not again and (entries := dlrn.entries(rules.label, build)):
         return Admission(entries[0])
+    in_ci, now = _in_ci(rules, dlrn), dlrn.now()
+    for entry in in_ci:
+        if is_from_the_future(entry.row.timestamp, now=now):
+            log.warning(
+                "%s entered %s at %s, but DLRN's clock says %s: it was set back, so nobody can tell how long "
+                "CI has had that build; have DLRN's clock looked at",
+                entry.row.build,
+                rules.label,
+                utc(entry.row.timestamp),
+                utc(now),
+            )
     if refused := refuse_admission(
         build,
-        _in_ci(rules, dlrn),
+        in_ci,
         rules.waits,
-        now=dlrn.now(),
+        now=now,
         max_in_ci=rules.max_in_ci,
         min_gap=rules.min_gap,
     ):
@@ -216,7 +225,3 @@ def _all_there(promotion: Promotion, services: Services, name: str) -> dict[str,
     if problems:
         raise PreflightError(promotion.subject, problems)
     return {container: digest for container, digest in found.items() if digest is not None}
-
-
-def _utc(row: PromotionRow) -> str:
-    return datetime.fromtimestamp(row.timestamp, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -10,6 +10,7 @@ from rdo_promoter.clients.registry import heads
 from rdo_promoter.engine.services import Services
 from rdo_promoter.errors import ConfigError, SupersededError
 from rdo_promoter.model.build import Build, DlrnHash
+from rdo_promoter.model.clock import is_from_the_future, utc
 from rdo_promoter.model.order import Standing, first_entry, superseded
 from rdo_promoter.model.promotion import (
     DlrnState,
@@ -151,12 +152,24 @@ def place_problem(
             f"DLRN: the build never held {candidate_label}, so it has no place in the order of builds; "
             "run the stage's candidate step first"
         )
-    if superseded(ours, standing(dlrn, holder.build, **labels)):
+    theirs, now = standing(dlrn, holder.build, **labels), dlrn.now()
+    if theirs is not None and is_from_the_future(theirs.entered, now=now):
+        return _no_order(theirs, now, "have its administrators correct the time of that row in its database")
+    if is_from_the_future(ours.entered, now=now):
+        return _no_order(ours, now, "start a run for it with 'Test again' ticked: it gets a new entry")
+    if superseded(ours, theirs):
         raise SupersededError(
             f"superseded by {holder.build.full_hash}, which holds {promoted_label} and is not older",
             by=holder.build.full_hash,
         )
     return None
+
+
+def _no_order(place: Standing, now: int, remedy: str) -> str:
+    return (
+        f"DLRN: {place.build} has an entry of {utc(place.entered)}, which is in the future of DLRN's clock "
+        f"({utc(now)}), so that clock was set back and nobody can tell which build is newer; {remedy}"
+    )
 
 
 def single(build: Build) -> DlrnHash:

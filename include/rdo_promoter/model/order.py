@@ -12,6 +12,7 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from rdo_promoter.model.build import Build
+from rdo_promoter.model.clock import is_over
 from rdo_promoter.model.promotions import PromotionRow
 from rdo_promoter.model.verdict import Criteria, JobState, judge
 from rdo_promoter.model.votes import Vote
@@ -96,12 +97,12 @@ def occupies_ci(entry: InCi, waits: Sequence[Wait], *, now: int) -> bool:
     :param waits: the stage's waits in their order.
     :param now: DLRN's time, seconds since the epoch.
     """
-    age = now - entry.row.timestamp
     for wait in waits:
         verdict = judge(wait.criteria, entry.votes)
-        if age < wait.within and verdict.in_state(JobState.MISSING):
+        over = is_over(entry.row.timestamp, wait.within, now=now)
+        if not over and verdict.in_state(JobState.MISSING):
             return True
-        if age >= wait.within and not verdict.met:
+        if over and not verdict.met:
             return False
     return False
 
@@ -134,9 +135,9 @@ def refuse_admission(
     if len(busy) >= max_in_ci:
         names = ", ".join(entry.row.build.full_hash for entry in busy)
         return f"CI busy with {names}"
-    if others and (waited := now - others[0].row.timestamp) < min_gap:
+    if others and not is_over(since := others[0].row.timestamp, min_gap, now=now):
         return (
-            f"CI got {others[0].row.build.full_hash} {waited} s ago; "
+            f"CI got {others[0].row.build.full_hash} {max(0, now - since)} s ago; "
             f"the candidate label stands still for {min_gap} s"
         )
     return None

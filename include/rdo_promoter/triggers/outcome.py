@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 
 from rdo_promoter.model.build import Build
+from rdo_promoter.model.clock import is_from_the_future, is_over, utc
 from rdo_promoter.model.order import Standing, displaced, superseded
 from rdo_promoter.model.promotions import PromotionRow
 from rdo_promoter.model.verdict import JobResult, JobState, judge_job
@@ -115,7 +115,7 @@ class Wait:
 
     def _lost(self, known: Votes, labels: Labels) -> Outcome | None:
         """Return the end of waiting for a build that cannot win any more."""
-        if holder := superseded_by(known.standing, labels):
+        if holder := superseded_by(known, labels):
             return self._end(End.SUPERSEDED, f"superseded by {holder}")
         if holder := displaced_by(self, known, labels):
             return self._end(End.DISPLACED, f"not tested: displaced by {holder}")
@@ -123,8 +123,8 @@ class Wait:
 
     def _unmet(self, known: Votes, result: JobResult) -> Outcome | None:
         """Return the end of waiting for a job that has not passed."""
-        if known.now - self.since >= self.within:
-            return self._end(End.EXPIRED, self._too_late(result), result.vote)
+        if is_over(self.since, self.within, now=known.now):
+            return self._end(End.EXPIRED, self._too_late(result, known.now), result.vote)
         if result.state is JobState.FAILED:
             reason = f"failed; a newer vote may replace this one until {self.until}"
             return self._end(End.FAILED, reason, result.vote)
@@ -133,12 +133,19 @@ class Wait:
     @property
     def until(self) -> str:
         """The deadline, as people read it."""
-        return _utc(self.since + self.within)
+        return utc(self.since + self.within)
 
-    def _too_late(self, result: JobResult) -> str:
+    def _too_late(self, result: JobResult, now: int) -> str:
         found = "failed" if result.state is JobState.FAILED else "did not vote"
+        if is_from_the_future(self.since, now=now):
+            return (
+                f"{self.job} {found} on {self.build.full_hash}, and no deadline can be told: the build "
+                f"entered the candidate label at {utc(self.since)}, which is in the future of DLRN's clock "
+                f"({utc(now)}), so that clock was set back; have it set right, then start a run for this "
+                "build with 'Test again' ticked: it gets a new entry"
+            )
         return (
-            f"{self.job} {found} on {self.build.full_hash} within {self.within} s after {_utc(self.since)}; "
+            f"{self.job} {found} on {self.build.full_hash} within {self.within} s after {utc(self.since)}; "
             "rerun the job on this hash, then clear the stage's gate with what follows it"
         )
 
@@ -146,11 +153,13 @@ class Wait:
         return Outcome(end, self.job, reason, vote.url if vote else "")
 
 
-def superseded_by(ours: Standing | None, labels: Labels) -> str | None:
+def superseded_by(known: Votes, labels: Labels) -> str | None:
     """Return the full hash of the build that leaves ours nothing to win, None when there is none."""
-    if ours is None or labels.holder is None or not superseded(ours, labels.holder):
+    ours, holder = known.standing, labels.holder
+    if ours is None or holder is None or not superseded(ours, holder):
         return None
-    return labels.holder.build.full_hash
+    # A holder whose entry is still to come would win until then: the promotion says what is wrong.
+    return None if is_from_the_future(holder.entered, now=known.now) else holder.build.full_hash
 
 
 def displaced_by(wait: Wait, known: Votes, labels: Labels) -> str | None:
@@ -163,7 +172,3 @@ def displaced_by(wait: Wait, known: Votes, labels: Labels) -> str | None:
     if row is None or row.timestamp <= wait.since:
         return None
     return row.build.full_hash if displaced(wait.build, row, known.votes, wait.stage_jobs) else None
-
-
-def _utc(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
