@@ -1,4 +1,7 @@
-"""The lab's image server: a real OpenSSH server for one user, and the uploads of the image build job."""
+"""The lab's image servers: real OpenSSH servers for one user, and the uploads of the image build job.
+
+Each has a folder, a host key and an account key of its own, so what is right for one is wrong for the other.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,13 @@ from lab.prerequisites import SSHD
 from lab.secret_files import write_secret
 from lab.service import HOST, Service
 
-NAME = "sshd"
+#: The server that CI's image job uploads to.
+IMAGES = "images"
+
+#: The mirror: nothing lands there unless a promotion copies it.
+MIRROR = "rh1"
+
+SERVERS = (IMAGES, MIRROR)
 
 
 @dataclass(frozen=True)
@@ -60,46 +69,54 @@ class ImageServerFacts:
         }
 
 
-def facts(root: Path) -> ImageServerFacts:
-    """Return the addresses and keys of a prepared lab."""
-    folder = _folder(root)
+def facts(root: Path, server: str = IMAGES) -> ImageServerFacts:
+    """Return the addresses and keys of a prepared server.
+
+    :param server: one of `SERVERS`.
+    """
+    folder = _folder(root, server)
     return ImageServerFacts(
         host=HOST,
-        port=service(root).port,
+        port=service(root, server).port,
         username=_username(),
         key_file=folder / "id_ed25519",
         host_key=(folder / "ssh_host_ed25519_key.pub").read_text().strip(),
-        images=root.absolute() / "images" / "www",
+        images=_images(root, server),
     )
 
 
-def prepare(root: Path) -> None:
-    """Make keys and configuration, once for a lab's life.
+def prepare(root: Path, server: str = IMAGES) -> None:
+    """Make a server's keys and configuration, once for a lab's life.
 
+    :param server: one of `SERVERS`.
     :raises LabError: when openssh-server is not installed.
     """
     SSHD.require()
-    folder = _folder(root)
+    folder = _folder(root, server)
     folder.mkdir(parents=True, exist_ok=True)
-    (root / "images" / "www").mkdir(parents=True, exist_ok=True)
+    _images(root, server).mkdir(parents=True, exist_ok=True)
     _make_key(folder / "ssh_host_ed25519_key")
     _make_key(folder / "id_ed25519")
     shutil.copyfile(folder / "id_ed25519.pub", folder / "authorized_keys")
-    (folder / "sshd_config").write_text(_config(folder, service(root).port))
+    (folder / "sshd_config").write_text(_config(folder, service(root, server).port))
 
 
-def service(root: Path) -> Service:
-    """Return the server's process."""
+def service(root: Path, server: str = IMAGES) -> Service:
+    """Return a server's process.
+
+    :param server: one of `SERVERS`.
+    """
 
     def command(port: int) -> list[str]:  # noqa: ARG001 - the port stands in the configuration
-        prepare(root)
+        prepare(root, server)
         if os.geteuid() == 0:
             # sshd refuses to start without it; it lives in /run, so it is gone after a reboot.
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         # sshd has to be called by its absolute path.
-        return [SSHD.require(), "-D", "-e", "-f", str(_folder(root) / "sshd_config")]
+        return [SSHD.require(), "-D", "-e", "-f", str(_folder(root, server) / "sshd_config")]
 
-    return Service(name=NAME, run=root / "run", command=command, ready=_greets)
+    name = "sshd" if server == IMAGES else f"sshd-{server}"
+    return Service(name=name, run=root / "run", command=command, ready=_greets)
 
 
 def put_images(root: Path, release: str, full_hash: str, files: Mapping[str, int | bytes]) -> Path:
@@ -120,8 +137,12 @@ def put_images(root: Path, release: str, full_hash: str, files: Mapping[str, int
     return folder
 
 
-def _folder(root: Path) -> Path:
-    return root.absolute() / "images" / "sshd"
+def _folder(root: Path, server: str) -> Path:
+    return root.absolute() / server / "sshd"
+
+
+def _images(root: Path, server: str) -> Path:
+    return root.absolute() / server / "www"
 
 
 def _username() -> str:

@@ -80,8 +80,13 @@ class Lab:
 
     @property
     def images(self) -> image_server.ImageServerFacts:
-        """Address and keys of the image server."""
+        """Address and keys of the image server that CI uploads to."""
         return image_server.facts(self.root)
+
+    @property
+    def mirror(self) -> image_server.ImageServerFacts:
+        """Address and keys of the mirror for images, which has what promotions copy there."""
+        return image_server.facts(self.root, image_server.MIRROR)
 
     @property
     def image_folder(self) -> Path:
@@ -113,6 +118,7 @@ class Lab:
                 "password": facts.password,
             },
             "images_rdo": self.images.connection(),
+            "images_rh1": self.mirror.connection(),
         }
         for registry in self.registries:
             found[f"registry_{registry.name}"] = {
@@ -134,7 +140,7 @@ class Lab:
         return (
             *dlrn.services(self.root),
             *(registry.service for registry in self.registries),
-            image_server.service(self.root),
+            *(image_server.service(self.root, name) for name in image_server.SERVERS),
         )
 
     @property
@@ -178,7 +184,8 @@ class Lab:
         if not self._seeded:
             seed.wipe(self.root)
             dlrn.stage(self.root)
-        image_server.prepare(self.root)
+        for name in image_server.SERVERS:
+            image_server.prepare(self.root, name)
         overlay.write(self.root, repo_url=self.dlrn.repo_url, images=self.images.images)
 
     def _start(self, progress: Progress) -> None:

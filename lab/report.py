@@ -57,8 +57,7 @@ def status_lines(lab: Lab) -> tuple[list[str], bool]:
 
 
 def _addresses(lab: Lab) -> Iterator[str]:
-    facts, hub, images = lab.dlrn, lab.registries.dockerhub, lab.images
-    server = f"sftp://{images.username}@{images.host}:{images.port}"
+    facts, hub = lab.dlrn, lab.registries.dockerhub
     yield f"DLRN API      {facts.api_url}"
     yield f"  logins      {facts.username}, {facts.ci_username}: {lab.root / 'dlrn' / 'secrets.json'}"
     yield f"repositories  {facts.repo_url}"
@@ -66,8 +65,10 @@ def _addresses(lab: Lab) -> Iterator[str]:
     yield f"dockerhub     {hub.url}"
     yield f"  login       {hub.username}: {hub.folder / 'password'}"
     yield f"  CA          {hub.ca}"
-    yield f"images        {server}{lab.image_folder}"
-    yield f"  key         {images.key_file}"
+    for name, server in (("images", lab.images), ("mirror rh1", lab.mirror)):
+        folder = server.path(lab.release.name)
+        yield f"{name:<13} sftp://{server.username}@{server.host}:{server.port}{folder}"
+        yield f"  key         {server.key_file}"
     yield f"releases      {lab.releases}"
 
 

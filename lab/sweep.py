@@ -12,7 +12,7 @@ import psutil
 
 from lab.service import MARK, LabError, end
 
-_SSHD = re.compile(r"sshd: .* -f (?P<root>/.+?)(/images/sshd)?/sshd_config( |$)")
+_SSHD = re.compile(r"sshd: .* -f (?P<root>/.+?)(/[^/]+/sshd)?/sshd_config( |$)")
 
 
 def orphans(root: Path, *, known: Iterable[psutil.Process] = ()) -> list[psutil.Process]:

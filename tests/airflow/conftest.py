@@ -21,7 +21,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     lab = Lab(root)
     dlrn.ensure_environment(root)
     dlrn.stage(root)
-    image_server.prepare(root)
+    for name in image_server.SERVERS:
+        image_server.prepare(root, name)
     with ExitStack() as stack:
         for service in lab.services:
             service.start()

@@ -39,7 +39,12 @@ def test_labs_of_killed_sessions_are_ended(tmp_path: Path) -> None:
         session(tmp_path / f"pytest-{number}", pid) for number, pid in enumerate((ended.pid, 1, os.getpid()))
     )
     (gone.parents[1] / ".lock").unlink()
-    services = [server(killed), image_server.service(killed), server(gone), server(living)]
+    services = [
+        server(killed),
+        image_server.service(killed, image_server.MIRROR),
+        server(gone),
+        server(living),
+    ]
     try:
         for service in services:
             service.start()
@@ -47,7 +52,7 @@ def test_labs_of_killed_sessions_are_ended(tmp_path: Path) -> None:
             service.wait_ready()
         processes = [service.process() for service in services]
         # sshd is the one that cannot be known by its environment.
-        (killed / "run" / "sshd.json").unlink()
+        (killed / "run" / "sshd-rh1.json").unlink()
         shutil.rmtree(gone.parents[1])
 
         assert end_abandoned(tmp_path) == [killed, gone]

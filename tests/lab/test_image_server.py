@@ -16,7 +16,7 @@ from lab import image_server, prerequisites
 from lab.service import LabError
 from rdo_promoter.clients.ssh import parse_host_key
 from rdo_promoter.errors import AuthError
-from tests.clients.sshd_fixtures import IMAGE, NEW, OLD, kill, login, running_sshd
+from tests.clients.sshd_fixtures import IMAGE, NEW, OLD, kill, login, running, running_sshd
 
 pytestmark = pytest.mark.lab
 
@@ -76,6 +76,19 @@ def test_two_labs_side_by_side(root: Path, tmp_path: Path) -> None:
             pytest.fail("both labs have the same host key")
         with login(ours), login(theirs):
             pass
+
+
+def test_the_mirror_is_another_server(root: Path) -> None:
+    with running(image_server.service(root, image_server.MIRROR)):
+        images, mirror = image_server.facts(root), image_server.facts(root, image_server.MIRROR)
+        assert images.port != mirror.port
+        assert not mirror.images.is_relative_to(images.images)
+        with pytest.raises(AuthError, match="was refused"), login(mirror, key_file=images.key_file):
+            pytest.fail("logged in with the other server's key")
+        with pytest.raises(AuthError, match="another host key"), login(mirror, host_key=images.host_key):
+            pytest.fail("both servers have the same host key")
+        with login(mirror) as sftp:
+            assert sftp.listdir(str(mirror.images)) == []
 
 
 def test_no_other_account(root: Path) -> None:

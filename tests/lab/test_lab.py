@@ -60,7 +60,9 @@ def test_everything_listens_on_this_machine_alone(lab: Lab) -> None:
     assert addresses == {"127.0.0.1"}
 
 
-@pytest.mark.parametrize("name", ["dlrn-api", "dlrn-repo", "registry-rdo", "registry-dockerhub", "sshd"])
+@pytest.mark.parametrize(
+    "name", ["dlrn-api", "dlrn-repo", "registry-rdo", "registry-dockerhub", "sshd", "sshd-rh1"]
+)
 def test_a_killed_service_comes_back_at_its_address(spare_lab: Lab, name: str) -> None:
     spare_lab.up()
     before = {state.name: state for state in spare_lab.status()}
@@ -141,7 +143,7 @@ def test_two_labs_live_side_by_side_and_down_leaves_nothing(lab: Lab, tmp_path: 
     other.up()
     other.start_ci("silent")
     states = other.status()
-    assert len(states) == 6
+    assert {state.name for state in states} >= {"ci", "sshd-rh1"}
     assert not {state.port for state in states} & {state.port for state in lab.status()}
     build = other.add_build()
     assert build.full_hash in builds(other)
@@ -242,16 +244,29 @@ def test_skopeo_sees_the_same_on_both_registries(lab: Lab) -> None:
 
 def test_the_addresses_and_logins_of_the_connections_work(lab: Lab) -> None:
     found = {name: json.loads(text) for name, text in lab.connections().items()}
-    assert set(found) == {"dlrn_centos7_master", "registry_rdo", "registry_dockerhub", "images_rdo"}
-    dlrn, hub, images = (found[name] for name in ("dlrn_centos7_master", "registry_dockerhub", "images_rdo"))
+    assert set(found) == {
+        "dlrn_centos7_master",
+        "registry_rdo",
+        "registry_dockerhub",
+        "images_rdo",
+        "images_rh1",
+    }
+    dlrn, hub = (found[name] for name in ("dlrn_centos7_master", "registry_dockerhub"))
     login = (dlrn["login"], dlrn["password"])
     assert requests.post(f"{dlrn['host']}/api/health", json={}, auth=login, timeout=10).status_code == 200
     login, ca = (hub["login"], hub["password"]), hub["extra"]["ca"]
     assert requests.get(f"{hub['host']}/v2/", auth=login, verify=ca, timeout=10).status_code == 200
     assert requests.get(f"{hub['host']}/v2/", verify=ca, timeout=10).status_code == 401
-    key, host_key = Path(images["extra"]["key_file"]), images["extra"]["host_key"]
-    with connect(images["host"], images["port"], images["login"], key_file=key, host_key=host_key) as sftp:
-        assert "current-tripleo" in sftp.listdir(str(lab.image_folder))
+    for images, holds in (
+        ("images_rdo", lab.image_folder / "current-tripleo"),
+        ("images_rh1", lab.mirror.images),
+    ):
+        server = found[images]
+        key, host_key = Path(server["extra"]["key_file"]), server["extra"]["host_key"]
+        with connect(
+            server["host"], server["port"], server["login"], key_file=key, host_key=host_key
+        ) as sftp:
+            assert sftp.stat(str(holds)) is not None
 
 
 def test_the_release_files_are_the_projects_but_for_addresses_and_times(lab: Lab) -> None:
