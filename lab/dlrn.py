@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 import urllib.error
@@ -24,6 +25,7 @@ from rdo_promoter.model.build import DlrnHash
 __all__ = [
     "CI",
     "PROMOTER",
+    "READER",
     "DlrnFacts",
     "NewBuild",
     "PastPromotion",
@@ -34,6 +36,7 @@ __all__ = [
     "add_promotions",
     "ensure_environment",
     "facts",
+    "lacks_users",
     "purge",
     "services",
     "stage",
@@ -42,6 +45,8 @@ __all__ = [
 
 PROMOTER = "promoter"
 CI = "ci"
+READER = "reader"
+USERS = (PROMOTER, CI, READER)
 
 _INI = """[DEFAULT]
 datadir={root}/data
@@ -78,6 +83,7 @@ class DlrnFacts:
 
     :param username: may promote.
     :param ci_username: the user of the CI jobs that vote.
+    :param reader_username: may log in, and not promote: a stand-in for the roles of newer servers.
     """
 
     api_url: str
@@ -86,6 +92,8 @@ class DlrnFacts:
     password: str = field(repr=False)
     ci_username: str
     ci_password: str = field(repr=False)
+    reader_username: str
+    reader_password: str = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -165,17 +173,24 @@ def services(root: Path) -> tuple[Service, Service]:
     python = environment_python(root)
 
     def api(port: int) -> Sequence[str]:
+        # Not from the lab's own folder, where another module is called dlrn.
+        shutil.copyfile(Path(__file__).with_name("dlrn_app.py"), folder / "dlrn_app.py")
         # One process: DLRN's own locks are what the client has to live with, not gunicorn's.
         return [
             *(str(python), "-m", "gunicorn", "--bind", f"{HOST}:{port}", "--threads", "4"),
-            *("--no-control-socket", "--graceful-timeout", "1", "dlrn.api:app"),
+            *("--no-control-socket", "--graceful-timeout", "1", "dlrn_app:app"),
         ]
 
     def tree(port: int) -> Sequence[str]:
         server = (sys.executable, "-m", "http.server", "--bind", HOST, "--protocol", "HTTP/1.1")
         return [*server, "--directory", str(folder / "data" / "repos"), str(port)]
 
-    env = {"CONFIG_FILE": str(folder / "api.cfg"), "PYTHONPATH": str(folder), "TZ": "UTC"}
+    env = {
+        "CONFIG_FILE": str(folder / "api.cfg"),
+        "LAB_DLRN_READERS": READER,
+        "PYTHONPATH": str(folder),
+        "TZ": "UTC",
+    }
     return (
         Service("dlrn-api", run, api, ready=_api_answers, env=env, cwd=folder),
         Service("dlrn-repo", run, tree),
@@ -198,6 +213,8 @@ def facts(root: Path) -> DlrnFacts:
         password=passwords[PROMOTER],
         ci_username=CI,
         ci_password=passwords[CI],
+        reader_username=READER,
+        reader_password=passwords[READER],
     )
 
 
@@ -322,13 +339,24 @@ def _secrets(root: Path) -> Path:
     return _folder(root) / "secrets.json"
 
 
+def lacks_users(root: Path) -> bool:
+    """Tell whether the lab was staged when there were fewer users."""
+    return not set(USERS) <= set(_known_passwords(root))
+
+
 def _passwords(root: Path) -> dict[str, str]:
     """Return the users' passwords; made at the first question, for this lab alone."""
+    known = _known_passwords(root)
+    if missing := {user: secrets.token_urlsafe(18) for user in USERS if user not in known}:
+        known |= missing
+        write_secret(_secrets(root), json.dumps(known))
+    return known
+
+
+def _known_passwords(root: Path) -> dict[str, str]:
     file = _secrets(root)
-    if not file.exists():
-        write_secret(file, json.dumps({user: secrets.token_urlsafe(18) for user in (PROMOTER, CI)}))
-    passwords: dict[str, str] = json.loads(file.read_text())
-    return passwords
+    known: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
+    return known
 
 
 def _write(file: Path, text: str) -> None:

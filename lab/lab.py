@@ -183,6 +183,7 @@ class Lab:
         self._sweep()
         if not self._seeded:
             seed.wipe(self.root)
+        if not self._seeded or dlrn.lacks_users(self.root):
             dlrn.stage(self.root)
         for name in image_server.SERVERS:
             image_server.prepare(self.root, name)

@@ -59,7 +59,8 @@ def status_lines(lab: Lab) -> tuple[list[str], bool]:
 def _addresses(lab: Lab) -> Iterator[str]:
     facts, hub = lab.dlrn, lab.registries.dockerhub
     yield f"DLRN API      {facts.api_url}"
-    yield f"  logins      {facts.username}, {facts.ci_username}: {lab.root / 'dlrn' / 'secrets.json'}"
+    users = ", ".join((facts.username, facts.ci_username, facts.reader_username))
+    yield f"  logins      {users}: {lab.root / 'dlrn' / 'secrets.json'}"
     yield f"repositories  {facts.repo_url}"
     yield f"registry rdo  {lab.registries.rdo.url}"
     yield f"dockerhub     {hub.url}"

@@ -21,6 +21,7 @@ from lab.dlrn_env import LOCK, environment_python
 from lab.lab import PROJECT
 from lab.service import LabError, wait_for
 from rdo_promoter.clients.dlrn import DlrnClient
+from rdo_promoter.errors import AuthError
 from rdo_promoter.model.build import DlrnHash
 from tests.clients.dlrn_lab import LabDlrn, start_dlrn
 
@@ -112,7 +113,7 @@ def test_nobody_reads_the_passwords(lab_dlrn: LabDlrn) -> None:
     secrets = folder / "secrets.json"
     assert secrets.stat().st_mode & 0o777 == 0o600
     passwords = json.loads(secrets.read_text())
-    assert set(passwords) == {"promoter", "ci"}
+    assert set(passwords) == {"promoter", "ci", "reader"}
     api, tree = dlrn.services(lab_dlrn.root)
     texts = [
         file.read_text(errors="replace")
@@ -138,7 +139,7 @@ def test_stage_twice_changes_nothing(lab_dlrn: LabDlrn, client: DlrnClient, labe
     database = sqlite3.connect(lab_dlrn.root / "dlrn" / "commits.sqlite")
     users = dict(database.execute("select username, password from users").fetchall())
     database.close()
-    assert set(users) == {"promoter", "ci"}
+    assert set(users) == {"promoter", "ci", "reader"}
     assert all(hashed.startswith("$6$") for hashed in users.values())
 
 
@@ -240,3 +241,47 @@ def test_history_of_the_past(lab_dlrn: LabDlrn, client: DlrnClient, label: str) 
         ("consistent", 1_700_000_000),
         ("job-a", 1_700_000_100),
     ]
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["candidate", "promoted"])
+def test_a_reader_logs_in_and_promotes_nothing(
+    lab_dlrn: LabDlrn, client: DlrnClient, label: str, moved: bool
+) -> None:
+    old, new = lab_dlrn.build(), lab_dlrn.build()
+    if moved:
+        client.promote(old, label)
+    rows, link = client.promotions(label), client.label_hash(label)
+    facts = lab_dlrn.facts
+    with lab_dlrn.client(username=facts.reader_username, password=facts.reader_password) as reader:
+        reader.check_credentials()
+        with pytest.raises(
+            AuthError, match=r"403.*'reader' is not allowed to do this\); ask DLRN's administrators"
+        ):
+            reader.promote(new, label)
+    assert (client.promotions(label), client.label_hash(label)) == (rows, link)
+    batch = [{**fields(build), "promote_name": label} for build in (old, new)]
+    url, login = f"{facts.api_url}/api/promote-batch", (facts.reader_username, facts.reader_password)
+    assert requests.post(url, json=batch, auth=login, timeout=10).status_code == 403
+    assert requests.post(url, json=batch, auth=(login[0], "guessed"), timeout=10).status_code == 401
+    assert (client.promotions(label), client.label_hash(label)) == (rows, link)
+    assert (
+        requests.post(url, json=batch, auth=(facts.username, facts.password), timeout=10).status_code == 201
+    )
+    assert client.label_hash(label) == new
+
+
+def fields(build: DlrnHash) -> dict[str, str]:
+    return {"commit_hash": build.commit_hash, "distro_hash": build.distro_hash}
+
+
+def test_a_lab_from_before_there_were_readers_gets_one(tmp_path: Path) -> None:
+    dlrn.ensure_environment(tmp_path)
+    dlrn.stage(tmp_path)
+    secrets = tmp_path / "dlrn" / "secrets.json"
+    passwords = json.loads(secrets.read_text())
+    del passwords["reader"]
+    secrets.write_text(json.dumps(passwords))
+    assert dlrn.lacks_users(tmp_path)
+    dlrn.stage(tmp_path)
+    assert not dlrn.lacks_users(tmp_path)
+    assert json.loads(secrets.read_text()).items() > passwords.items()

@@ -28,6 +28,9 @@ class DlrnClient(DlrnReader):
     def check_credentials(self) -> None:
         """Log in without changing anything.
 
+        Whether the user may promote shows only when it promotes: no question of DLRN's API tells, neither
+        of 0.26.1, which knows no roles, nor of newer servers, which ask for one.
+
         :raises AuthError: when DLRN refuses user and password, or there are none.
         """
         self._api.post("health", {})
