@@ -17,8 +17,9 @@ from rdo_promoter.model.made_from import MadeFrom
 from rdo_promoter.model.order import Wait
 from rdo_promoter.operators.source import PinBuildOperator, StartStageOperator
 from rdo_promoter.release import BrokenRelease, Release, Stage, load_releases, releases_folder
+from rdo_promoter.release.promotions import promote_step, services_of, stage_facts
 from rdo_promoter.sentinel import sentinel_dag
-from rdo_promoter.steps import Candidate, Promote, WaitFor
+from rdo_promoter.steps import Candidate, WaitFor
 from rdo_promoter.steps.context import Chain, StageContext
 from rdo_promoter.triggers.names import BUILD_TASK, SINCE_KEY, pull
 
@@ -86,12 +87,7 @@ def dags(folder: Path | None = None) -> dict[str, DAG]:
 
 def release_dag(release: Release) -> DAG:
     """Make the Dag of a release."""
-    services = ConnectionServices(
-        dlrn_conn_id=release.dlrn.connection,
-        repo_url=release.dlrn.repo_url,
-        registries={name: (r.connection, r.namespace) for name, r in release.registries.items()},
-        servers={name: (s.connection, release.image_root(name)) for name, s in release.image_servers.items()},
-    )
+    services = services_of(release)
     first = release.stages[0]
     with DAG(
         release.dag_id,
@@ -113,7 +109,7 @@ def release_dag(release: Release) -> DAG:
                 task_display_name="build",
                 services=services.only(),
                 source=first.source,
-                candidate_label=_candidate_label(first),
+                candidate_label=first.candidate_label,
             )
         assert build.task_id == BUILD_TASK
         before: dict[str, BaseOperator] = {}
@@ -153,7 +149,7 @@ def _stage(
 
     :param before: the last task of each stage before.
     """
-    promote = next((step for step in stage.steps if isinstance(step, Promote)), None)
+    promote = promote_step(stage)
     label = promote.label if promote else None
     context = _context(release, stage, services, label)
     with TaskGroup(stage.name, tooltip=f"{stage.source} -> {label or 'no promotion'}"):
@@ -186,17 +182,12 @@ def _context(
     entered = next((f"{stage.name}.{name}" for name, step in named if isinstance(step, Candidate)), None)
     entered = entered or f"{stage.name}.start"
     return StageContext(
-        stage=stage.name,
+        **vars(stage_facts(release, stage)),
         services=services,
-        source=stage.source,
-        candidate_label=_candidate_label(stage),
         promoted_label=promoted_label,
         waits=tuple(Wait(wait.criteria, wait.within) for wait in waits),
         since=pull(entered, SINCE_KEY),
         poll=release.poll,
-        containers=release.container_names,
-        container_source=release.containers.source if release.containers else None,
-        images=tuple(release.images),
         asset=Asset(
             name=f"{release.dag_id}/{promoted_label}",
             uri=release.asset_uri(promoted_label),
@@ -206,11 +197,6 @@ def _context(
         else None,
         made_from=MadeFrom(release.file, release.digest),
     )
-
-
-def _candidate_label(stage: Stage) -> str:
-    """Return the label that CI tests in a stage: the candidate step's, or the label it starts from."""
-    return next((step.label for step in stage.steps if isinstance(step, Candidate)), stage.source)
 
 
 def _form(release: Release) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, StrictStr, WithJsonSchema
 
 from rdo_promoter.model.build import CONSISTENT
-from rdo_promoter.steps import AnyStep, Step
+from rdo_promoter.steps import AnyStep, Candidate, Step
 from rdo_promoter.steps.fields import (
     ConnectionId,
     Distinct,
@@ -195,6 +195,11 @@ class Stage(Frozen):
     name: Name
     source: Annotated[StrictStr, AfterValidator(_source_label)]
     steps: Annotated[tuple[AnyStep, ...], Field(min_length=1)]
+
+    @property
+    def candidate_label(self) -> str:
+        """The label that CI tests in this stage: the candidate step's, or the label it starts from."""
+        return next((step.label for step in self.steps if isinstance(step, Candidate)), self.source)
 
     @property
     def named_steps(self) -> tuple[tuple[str, Step], ...]:

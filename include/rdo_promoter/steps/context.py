@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from airflow.sdk import Asset, BaseOperator
 
@@ -12,6 +11,7 @@ from rdo_promoter.hooks.services import ConnectionServices
 from rdo_promoter.model.made_from import MadeFrom
 from rdo_promoter.model.order import Wait
 from rdo_promoter.steps.base import Step
+from rdo_promoter.steps.facts import StageFacts
 
 
 @dataclass(frozen=True)
@@ -33,35 +33,23 @@ class Chain:
 
 
 @dataclass(frozen=True)
-class StageContext:
+class StageContext(StageFacts):
     """The stage, as far as its tasks need it.
 
-    :param stage: the stage's name, the id of its task group.
     :param services: makes clients from Connections.
-    :param source: the label that the stage starts from.
-    :param candidate_label: the label that CI tests in this stage: the candidate step's, or the source.
     :param promoted_label: the label that the stage promotes to, None when it promotes to none.
     :param waits: what the stage waits for, in its order.
     :param since: template of the time from which deadlines count.
     :param poll: seconds between two looks at the votes.
-    :param containers: the containers' names.
-    :param container_source: the registry that CI's build job pushes to.
-    :param images: the image files of a build.
     :param asset: stands for the promoted label.
     :param made_from: the release file.
     """
 
-    stage: str
     services: ConnectionServices
-    source: str
-    candidate_label: str
     promoted_label: str | None
     waits: tuple[Wait, ...]
     since: str
     poll: int
-    containers: tuple[str, ...]
-    container_source: str | None
-    images: tuple[str, ...]
     asset: Asset | None
     made_from: MadeFrom
 
@@ -75,25 +63,7 @@ class StageContext:
 
         :param steps: steps of the stage.
         """
-        uses = [use for step in steps for use in step.references()]
-        registries = [use.name for use in uses if use.to == "registries"]
-        if registries and self.container_source:
-            registries.append(self.container_source)
-        servers = [use.name for use in uses if use.to == "image_servers"]
-        return replace(self, services=self.services.only(registries, servers))
-
-    def coordinates(self, label: str, **more: Sequence[str]) -> dict[str, Any]:
-        """Return the fields of a `Promotion` to the label, but its build.
-
-        :param more: the fields that are the step's own.
-        """
-        return {
-            "label": label,
-            "candidate_label": self.candidate_label,
-            "source": self.container_source,
-            "containers": self.containers,
-            **{key: tuple(value) for key, value in more.items()},
-        }
+        return replace(self, services=self.services.only(*self.uses(steps)))
 
 
 def short_names(jobs: Sequence[str]) -> dict[str, str]:

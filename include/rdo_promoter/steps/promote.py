@@ -10,6 +10,7 @@ from rdo_promoter.steps.fields import Distinct, Label, Name
 
 if TYPE_CHECKING:
     from rdo_promoter.steps.context import Chain, StageContext
+    from rdo_promoter.steps.facts import StageFacts
 
 
 class Promote(Step):
@@ -85,6 +86,19 @@ class Promote(Step):
         where = [f"{verb} {', '.join(f'`{name}`' for name in names)}" for verb, names in parts if names]
         return f"promotes the build to `{self.label}`: {'; '.join([*where, 'DLRN last'])}"
 
+    def coordinates(self, facts: StageFacts) -> dict[str, Any]:
+        """Return the fields of the step's `Promotion`, but its build.
+
+        :param facts: the stage.
+        """
+        return facts.coordinates(
+            self.label,
+            tag_in=self.tag_in,
+            push_to=self.push_to,
+            images=facts.images if self.link_on else (),
+            link_on=self.link_on,
+        )
+
     def tasks(self, context: StageContext, name: str, chain: Chain) -> Chain:
         """Make the promotion group. Its order is what keeps the label whole: `DLRN's label last`."""
         from airflow.sdk import TaskGroup
@@ -93,16 +107,9 @@ class Promote(Step):
         from rdo_promoter.operators.hold import HoldOperator
 
         assert context.asset is not None, "a stage with this step has a promoted label"
-        coordinates = context.coordinates(
-            self.label,
-            tag_in=self.tag_in,
-            push_to=self.push_to,
-            images=context.images if self.link_on else (),
-            link_on=self.link_on,
-        )
         common: dict[str, Any] = {
             "services": context.services,
-            "coordinates": coordinates,
+            "coordinates": self.coordinates(context),
             "group": f"{context.stage}.{name}",
         }
         with TaskGroup(name, tooltip=self.describe()):

@@ -1,0 +1,51 @@
+"""What a release's stages promote, and with which services: for the Dags and for the command line alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rdo_promoter.model.build import Build
+from rdo_promoter.model.promotion import Promotion
+from rdo_promoter.release.models import Release, Stage
+from rdo_promoter.steps import Promote
+from rdo_promoter.steps.facts import StageFacts
+
+if TYPE_CHECKING:  # its hooks load Airflow
+    from rdo_promoter.hooks.services import ConnectionServices
+
+
+def promote_step(stage: Stage) -> Promote | None:
+    """Return the step by which a stage promotes, None when it promotes nothing."""
+    return next((step for step in stage.steps if isinstance(step, Promote)), None)
+
+
+def stage_facts(release: Release, stage: Stage) -> StageFacts:
+    """Return what a release says of one of its stages."""
+    return StageFacts(
+        stage=stage.name,
+        source=stage.source,
+        candidate_label=stage.candidate_label,
+        containers=release.container_names,
+        container_source=release.containers.source if release.containers else None,
+        images=tuple(release.images),
+    )
+
+
+def promotion_of(release: Release, stage: Stage, step: Promote, build: Build) -> Promotion:
+    """Return what a stage wants for a build: the same that the stage's tasks want.
+
+    :param step: the stage's promote step.
+    """
+    return Promotion(build=build, **step.coordinates(stage_facts(release, stage)))
+
+
+def services_of(release: Release) -> ConnectionServices:
+    """Return what makes the release's clients from Airflow Connections; none is read here."""
+    from rdo_promoter.hooks.services import ConnectionServices
+
+    return ConnectionServices(
+        dlrn_conn_id=release.dlrn.connection,
+        repo_url=release.dlrn.repo_url,
+        registries={name: (r.connection, r.namespace) for name, r in release.registries.items()},
+        servers={name: (s.connection, release.image_root(name)) for name, s in release.image_servers.items()},
+    )
