@@ -71,14 +71,14 @@ def test_steps_are_those_of_the_tasks(
 
         monkeypatch.setattr(promote, name, note, raising=name != "mirror_to")
     dag, plan = group_of(folder, release, stage)
-    whole.carry_out(Promotion(build=BUILD, **plan.coordinates), plan.services, None, say=lambda line: None)
+    whole.carry_out(Promotion(build=BUILD, **plan.coordinates), plan.services, None, say=lambda _: None)
     tasks = {task.task_id: task for task in dag.tasks if task.task_id.startswith(f"{plan.group}.")}
     calls = {task_id: call_of(task_id.removeprefix(f"{plan.group}.")) for task_id in tasks}
     acting = {task_id: call for task_id, call in calls.items() if call not in ("hold", "plan")}
     assert sorted(called) == sorted(acting.values())
-    for task_id in acting:
+    for task_id, call in acting.items():
         for before in tasks[task_id].upstream_task_ids & set(acting):
-            assert called.index(acting[before]) < called.index(acting[task_id])
+            assert called.index(acting[before]) < called.index(call)
 
 
 def call_of(task: str) -> str:
