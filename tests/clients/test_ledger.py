@@ -12,16 +12,19 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import rdo_promoter
 from rdo_promoter.clients.ledger import Ledger
 from rdo_promoter.clients.ledger_store import RemoteRoot
 from rdo_promoter.errors import AnswerError, ConfigError, ServiceError
 from rdo_promoter.hooks.ledger import DEFAULT, ENVIRONMENT, ledger
-from rdo_promoter.model.ledger import unfinished
-from tests.unit.test_ledger import planned, promoted
+from rdo_promoter.model.ledger import Fact, unfinished
+from tests.unit.test_ledger import facts, planned, promoted
 
 Place = Path | RemoteRoot
 PLAN, DONE = planned(1, 1_000), promoted(1, 1_100, timestamp=1_050)
@@ -93,6 +96,27 @@ def test_one_labels_facts_are_read_alone(tmp_path: Path) -> None:
     assert book.facts("centos7-master", "current-tripleo") == [PLAN]
     with pytest.raises(AnswerError):
         book.facts("centos7-master")
+
+
+@given(st.lists(facts, max_size=10))
+def test_what_is_unfinished_is_found_without_reading_everything(history: list[Fact]) -> None:
+    with TemporaryDirectory() as folder:
+        book = Ledger(Path(folder))
+        for fact in history:
+            book.append(fact)
+        assert set(book.unfinished()) == set(unfinished(book.facts()))
+        for dag_id, label in {(fact.dag_id, fact.label) for fact in history}:
+            assert book.unfinished(dag_id, label) == unfinished(book.facts(dag_id, label))
+
+
+def test_what_a_promotion_has_closed_is_not_read_again(tmp_path: Path) -> None:
+    book = Ledger(tmp_path)
+    old = tmp_path / book.append(PLAN)
+    book.append(DONE)
+    mending = replace(PLAN, at=DONE.at + 10)
+    book.append(mending)
+    old.write_text("{")
+    assert book.unfinished("centos7-master", "current-tripleo") == (mending,)
 
 
 @pytest.mark.parametrize("content", ["", "{", "{}", '{"holds": ["current-tripleo"]}'])

@@ -12,7 +12,7 @@ from pydantic import ValidationError as InvalidError
 from rdo_promoter.clients.ledger_store import LocalStore, RemoteRoot, RemoteStore, Store, is_local
 from rdo_promoter.errors import AnswerError, ConfigError
 from rdo_promoter.model.build import AggregateHash, DlrnHash, build_from_json, check_label
-from rdo_promoter.model.ledger import Fact, Planned, Promoted, Via, check_dag_id
+from rdo_promoter.model.ledger import Fact, Planned, Promoted, Via, check_dag_id, unfinished
 
 
 class Ledger:
@@ -59,12 +59,38 @@ class Ledger:
         :raises ServiceError: when the ledger does not answer.
         :raises AnswerError: when a file in it is no fact; it names the file.
         """
-        dag_ids = self._names() if dag_id is None else [check_dag_id(dag_id)]
-        found = []
-        for dag in dag_ids:
-            for each in self._names(dag) if label is None else [check_label(label)]:
-                found += [self._read(dag, each, name) for name in self._names(dag, each)]
+        found = [
+            self._read(*folder, name)
+            for folder in self._folders(dag_id, label)
+            for name in self._names(*folder)
+        ]
         return sorted(found, key=lambda fact: fact.name)
+
+    def unfinished(self, dag_id: str | None = None, label: str | None = None) -> tuple[Planned, ...]:
+        """Return the plans that were neither carried out nor overtaken, oldest first.
+
+        A label's last promotion closes what is older, so older files are not read: a ledger of years costs
+        no more than one of a day.
+
+        :param dag_id: only this Dag's.
+        :param label: only this label's.
+        :raises ServiceError: when the ledger does not answer.
+        :raises AnswerError: when a file in it is no fact; it names the file.
+        """
+        found: list[Fact] = []
+        for folder in self._folders(dag_id, label):
+            names = self._names(*folder)
+            last = max((_time(name) for name in names if f"-{Promoted.kind}-" in name), default="")
+            found += [self._read(*folder, name) for name in names if _time(name) >= last]
+        return unfinished(found)
+
+    def _folders(self, dag_id: str | None, label: str | None) -> list[tuple[str, str]]:
+        dag_ids = self._names() if dag_id is None else [check_dag_id(dag_id)]
+        if label is not None:
+            check_label(label)
+        return [
+            (each, name) for each in dag_ids for name in (self._names(each) if label is None else [label])
+        ]
 
     def _names(self, *folder: str) -> list[str]:
         """Return the names in a folder without hidden and temporary ones."""

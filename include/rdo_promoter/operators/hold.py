@@ -23,7 +23,6 @@ from pydantic import JsonValue
 from rdo_promoter.engine import promote
 from rdo_promoter.hooks.ledger import ledger
 from rdo_promoter.model.build import Build, build_from_json
-from rdo_promoter.model.ledger import unfinished
 from rdo_promoter.model.promotion import Promotion
 from rdo_promoter.operators.base import PromoterOperator, Result, fail, is_dry_run, run_build
 
@@ -212,12 +211,11 @@ class HoldOperator(PromotionOperator):
 
         One that was killed left a plan behind: after as long as a task may take it stops nobody.
         """
-        facts = ledger().facts(self.dag_id, promotion.label)
         youngest = self.services.dlrn.now() - _BY_HAND
         return next(
             (
                 f"{plan.by} promotes {plan.build.full_hash}"
-                for plan in unfinished(facts)
+                for plan in ledger().unfinished(self.dag_id, promotion.label)
                 if plan.via == "command line" and plan.at > youngest
             ),
             None,

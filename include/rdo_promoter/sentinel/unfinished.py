@@ -12,7 +12,7 @@ from rdo_promoter.engine.whole import carry_out
 from rdo_promoter.errors import PromoterError
 from rdo_promoter.hooks.ledger import ledger
 from rdo_promoter.hooks.recipe import read_recipe
-from rdo_promoter.model.ledger import Planned, Promoted, unfinished
+from rdo_promoter.model.ledger import Planned, Promoted
 from rdo_promoter.operators.base import Result, fail, is_scheduled
 from rdo_promoter.operators.hold import (
     HOLDERS,
@@ -49,7 +49,7 @@ class UnfinishedOperator(BaseOperator):
         """Look for them and complete them one after the other."""
         loaded = read_folder(self.folder)
         completed, problems, left = [], [], []
-        for plan in unfinished(ledger().facts()):
+        for plan in ledger().unfinished():
             if plan.via != "airflow" or not plan.wanted or has_step(loaded, plan):
                 left.append(str(plan.build.full_hash))
                 continue
