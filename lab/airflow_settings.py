@@ -87,6 +87,7 @@ def environment(
             # and edited ones are read again after 10 s instead of 30. Each reading is a new process.
             "min_file_process_interval": reread,
             "parsing_processes": 1,
+            "stale_dag_threshold": 2,
         },
         "scheduler": {
             # Half a second less between two tasks of a chain.
@@ -99,6 +100,8 @@ def environment(
             "task_instance_heartbeat_timeout": 20,
             "task_instance_heartbeat_timeout_detection_interval": 5,
             "orphaned_tasks_check_interval": 10,
+            # A release file that is broken, renamed or removed takes its Dag away in seconds.
+            "parsing_cleanup_interval": 5,
         },
         "workers": {"min_heartbeat_interval": 2},
         "triggerer": {

@@ -162,7 +162,9 @@ def test_a_promotion_that_was_killed_in_the_middle_is_completed_without_anybody(
     state = release.state()
     world.api.clear(run.dag_id, run.run_id, ["upstream.promote.tag_rdo"])
     run.wait_for("upstream.promote.tag_rdo", "failed")
-    said = f"are held by {newer.run_id}: clear the whole group upstream.promote, not this task alone"
+    said = (
+        f"killed-current is held by {newer.run_id} of centos7-killed: clear the whole group upstream.promote"
+    )
     assert said in str(run.reason("upstream.promote.tag_rdo"))
     assert release.state() == state
 

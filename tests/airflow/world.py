@@ -26,6 +26,11 @@ class World:
     api: AirflowApi
     releases: Path
 
+    @property
+    def ledger(self) -> Path:
+        """The ledger's folder."""
+        return self.flow.home / "rdo-promoter-ledger"
+
     def release(self, name: str) -> Release:
         """Return one of the releases."""
         return Release(self.lab, name, self.lab.dlrn_client(), world=self)
