@@ -88,6 +88,7 @@ class Dlrn:
     consistent_build: DlrnHash = NEW
     rows: list[PromotionRow] = field(default_factory=list)
     fails: int = 0
+    skew: float | None = 0.0
 
     def consistent(self) -> DlrnHash:
         return self.consistent_build
@@ -428,6 +429,12 @@ def test_a_stage_begins_though_a_service_is_down_just_now() -> None:
 
     dlrn = Down(rows=[PromotionRow("current-rdo", NEW, 77)])
     assert start(context(stages=["phase2"]), dlrn)["notes"] == ["DLRN gave no answer"]
+
+
+def test_a_clock_that_is_wrong_is_reported() -> None:
+    dlrn = Dlrn(rows=[PromotionRow("current-rdo", NEW, 77)], skew=-312.0)
+    (note,) = start(context(stages=["phase2"]), dlrn)["notes"]
+    assert note == "this machine's clock is 312 s behind DLRN's, by which deadlines go"
 
 
 def test_a_stage_alone_starts_from_what_holds_its_source() -> None:

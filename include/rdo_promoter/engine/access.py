@@ -13,6 +13,7 @@ from functools import partial
 
 from rdo_promoter.engine.services import Services
 from rdo_promoter.errors import PermanentError, TransientError
+from rdo_promoter.model.clock import SKEW_MAX
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ class Access:
     """What was found at the doors.
 
     :param problems: services that will go on refusing until a person has mended something.
-    :param notes: services that do not answer now; they may, when they are needed.
+    :param notes: services that do not answer now, they may when they are needed; and a clock that is wrong.
     """
 
     problems: tuple[str, ...] = ()
@@ -46,6 +47,9 @@ def check_access(services: Services, registries: Iterable[str], servers: Iterabl
             problems.append(_named(door, error))
         except TransientError as error:
             notes.append(_named(door, error))
+    if not problems and (skew := services.dlrn.skew) is not None and abs(skew) > SKEW_MAX:
+        ahead = "ahead of" if skew > 0 else "behind"
+        notes.append(f"this machine's clock is {abs(skew):.0f} s {ahead} DLRN's, by which deadlines go")
     return Access(tuple(problems), tuple(notes))
 
 

@@ -130,7 +130,7 @@ class StartStageOperator(PromoterOperator):
         """Refuse to begin when a service will not let us in; return what does not answer just now."""
         found = check_access(self.services, self.services.registries, self.services.servers)
         for note in found.notes:
-            self.log.warning("%s %s; going on, it may answer when it is needed", build.short, note)
+            self.log.warning("%s %s", build.short, note)
         if found.problems:
             raise PreflightError(f"{build.full_hash} in stage {self.stage}", found.problems)
         return list(found.notes)
