@@ -10,7 +10,19 @@ from lab.lab import Lab
 from tests.engine.rdo import CONTAINERS, IMAGES
 
 #: One a test, so that nothing that a test leaves matters to another.
-RELEASES = ("main", "failed", "killed", "dry", "quiet", "displaced", "seen", "edited", "cut", "renamed")
+RELEASES = (
+    "main",
+    "failed",
+    "killed",
+    "dry",
+    "quiet",
+    "displaced",
+    "seen",
+    "edited",
+    "cut",
+    "renamed",
+    "secret",
+)
 
 #: So short that a test can wait for the deadline; that test lets all votes come before it looks.
 SHORT = {"failed": "25s"}

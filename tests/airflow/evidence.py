@@ -1,0 +1,97 @@
+"""Everything that a run leaves behind where people can read it, and whether a secret is in it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import psutil
+
+from lab.airflow import DATABASE
+from lab.lab import Lab
+from lab.postgres import Postgres
+from tests.airflow.world import World
+
+
+def secrets_of(world: World) -> dict[str, str]:
+    """Return every secret of the lab and of its Airflow by a name that may be shown."""
+    lab, home = world.lab, world.flow.home
+    found = {"DLRN promoter": lab.dlrn.password, "DLRN ci": lab.dlrn.ci_password}
+    for conn_id, content in lab.connections().items():
+        connection = json.loads(content)
+        for key in ("password", "private_key"):
+            value = connection.get(key) or connection.get("extra", {}).get(key)
+            if value:
+                found[f"{conn_id} {key}"] = value
+        if key_file := connection.get("extra", {}).get("key_file"):
+            found[f"{conn_id} key file"] = Path(key_file).read_text().splitlines()[2]
+    for file in (*home.glob("*.key"), home / "postgres.password"):
+        found[file.name] = file.read_text().strip()
+    found["Airflow's user"] = json.loads((home / "passwords.json").read_text())[world.flow.login[0]]
+    return found | _encoded(lab, found)
+
+
+def _encoded(lab: Lab, secrets: Mapping[str, str]) -> dict[str, str]:
+    """Return the secrets as they travel: in an Authorization header, and in an address."""
+    users = {lab.dlrn.username, lab.dlrn.ci_username, *(r.username for r in lab.registries if r.username)}
+    found = {f"{name} in an address": quote(secret, safe="") for name, secret in secrets.items()}
+    for name, secret in secrets.items():
+        for user in users:
+            found[f"{name} in a header"] = base64.b64encode(f"{user}:{secret}".encode()).decode()
+    return found
+
+
+def leaks(secrets: Mapping[str, str], places: Mapping[str, str]) -> list[str]:
+    """Name each place and the secret that can be read there, without the secret."""
+    return [
+        f"{where}: {name}"
+        for where, text in places.items()
+        for name, secret in secrets.items()
+        if secret in text
+    ]
+
+
+def logs(world: World) -> dict[str, str]:
+    """Return the logs of all services, of Airflow's components and of its tasks."""
+    files = [*(world.lab.root / "run").glob("*.log"), *(world.flow.home / "logs").rglob("*.log")]
+    return {str(file.relative_to(world.lab.root)): file.read_text(errors="replace") for file in files}
+
+
+def database(world: World) -> dict[str, str]:
+    """Return every table of Airflow's database as text: XComs, rendered templates, audit log ..."""
+    home = world.flow.home
+    postgres = Postgres("airflow-postgres", world.lab.root / "run", home / "pg", home / "postgres.password")
+    tables = postgres.query(
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'", database=DATABASE
+    )
+    found = {}
+    for (table,) in tables:
+        rows = postgres.query(f'SELECT t::text FROM "{table}" t', database=DATABASE)
+        found[f"table {table}"] = "\n".join(str(row[0]) for row in rows)
+    return found
+
+
+@contextmanager
+def watched_processes() -> Iterator[dict[str, str]]:
+    """Collect the command lines of all processes of this machine while the block runs."""
+    seen: dict[str, str] = {}
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.1):
+            for process in psutil.process_iter(["cmdline"]):
+                words = process.info["cmdline"] or []
+                seen[f"process {process.pid} {words[:1]}"] = "\0".join(words)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        watcher.join()
