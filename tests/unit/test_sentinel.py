@@ -10,7 +10,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 from rdo_promoter.engine import promote
-from rdo_promoter.errors import PreflightError
+from rdo_promoter.errors import PreflightError, ServiceError, TransientError
 from rdo_promoter.hooks.ledger import ledger
 from rdo_promoter.hooks.recipe import write_recipe
 from rdo_promoter.hooks.services import ConnectionServices
@@ -86,11 +86,21 @@ def look(
 def test_it_begins_what_no_file_makes_any_more_and_takes_the_label_over(tmp_path: Path) -> None:
     planned()
     states: dict[str, str | None] = {"upstream.promote.plan": "success", "upstream.promote.dlrn": "removed"}
-    with pytest.raises(
-        AirflowFailException, match="its step is no longer in releases/good.yaml, and it"
-    ) as e:
+    with pytest.raises(AirflowFailException) as failed:
         look(tmp_path, states=states)
-    assert "it was begun" in str(e.value)
+    assert "its step is no longer in releases/good.yaml, and it cannot be completed" in str(failed.value)
+    assert "it was begun" in str(failed.value)
+
+
+def test_a_service_that_is_down_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    planned()
+
+    def down(*_: object) -> None:
+        raise ServiceError("registry rdo answered 503")
+
+    monkeypatch.setattr(promote, "preflight", down)
+    with pytest.raises(TransientError, match="registry rdo answered 503"):  # Airflow retries it
+        look(tmp_path)
 
 
 def test_the_holder_is_the_sentinel_from_then_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

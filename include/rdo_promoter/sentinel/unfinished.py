@@ -9,7 +9,7 @@ from airflow.sdk import BaseOperator, Context
 
 from rdo_promoter.engine import promote
 from rdo_promoter.engine.whole import carry_out
-from rdo_promoter.errors import PromoterError
+from rdo_promoter.errors import PromoterError, TransientError
 from rdo_promoter.hooks.ledger import ledger
 from rdo_promoter.hooks.recipe import read_recipe
 from rdo_promoter.model.ledger import Planned, Promoted
@@ -48,7 +48,8 @@ class UnfinishedOperator(BaseOperator):
     def execute(self, context: Context) -> Result:
         """Look for them and complete them one after the other."""
         loaded = read_folder(self.folder)
-        completed, problems, left = [], [], []
+        completed, left = [], []
+        problems: list[tuple[str, PromoterError]] = []
         for plan in ledger().unfinished():
             if plan.via != "airflow" or not plan.wanted or has_step(loaded, plan):
                 left.append(str(plan.build.full_hash))
@@ -58,11 +59,13 @@ class UnfinishedOperator(BaseOperator):
                 if self._complete(context, plan, subject):
                     completed.append(subject)
             except PromoterError as error:
-                problems.append(
-                    f"{subject}: its step is no longer in {plan.file}, and it cannot be completed: {error}"
-                )
+                said = f"{subject}: its step is no longer in {plan.file}, and it cannot be completed: {error}"
+                problems.append((said, error))
+        text = "\n".join(said for said, _ in problems)
+        if any(isinstance(error, TransientError) for _, error in problems):
+            raise TransientError(text)  # Airflow tries it again
         if problems:
-            raise fail(context, "\n".join(problems))
+            raise fail(context, text)
         return {"completed": completed, "left_to_their_dags": left}
 
     def _complete(self, context: Context, plan: Planned, subject: str) -> bool:
