@@ -44,7 +44,7 @@ lint: venv
 
 # run the tests that need no service
 unit: venv
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest tests/unit tests/bad_input -m 'not lab'
 
 # format the code
 format: venv

@@ -6,7 +6,7 @@ import pytest
 
 from rdo_promoter.release import Containers
 from rdo_promoter.release.containers import container_names
-from rdo_promoter.release.document import parse_document
+from rdo_promoter.release.reader import parse_document
 
 
 def read(

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rdo_promoter.errors import ConfigError
 from rdo_promoter.release import Release, load_release
-from rdo_promoter.release.document import parse_document
+from rdo_promoter.release.reader import parse_document
 from tests.unit.releases import GOOD, write
 
 #: A slow machine is no failure.
@@ -53,6 +53,7 @@ def _load(text: str | bytes) -> Release | ConfigError:
             lines = str(error).splitlines()
             assert lines
             assert all(line.startswith("releases/") for line in lines), lines
+            assert all(line.isprintable() and len(line) <= 1500 for line in lines), lines
             return error
 
 
@@ -93,8 +94,17 @@ def mutated(draw: st.DrawFn) -> object:
     return release
 
 
+def _with_a_step(step: object) -> object:
+    release = copy.deepcopy(PARSED)
+    release["stages"][0]["steps"].insert(1, step)
+    return release
+
+
 @UNTIMED
 @given(mutated())
+@example(_with_a_step({"": 0, "\n": 0}))
+@example(_with_a_step({"\x85": 0, "\u2028": 0, "\u202e": 0}))
+@example({**PARSED, "containers": {**PARSED["containers"], "exclude": ["a\nb", "\x1b[31m"]}})
 def test_a_mutated_release_is_used_or_refused(release: object) -> None:
     text = yaml.safe_dump(release, allow_unicode=True)
     loaded = _load(text)

@@ -14,6 +14,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
 from rdo_promoter.errors import ConfigError, ServiceError
+from rdo_promoter.model.text import one_line
 
 #: Seconds to connect, and seconds between two bytes of an answer.
 TIMEOUT = (10.0, 60.0)
@@ -149,7 +150,7 @@ def reason(response: requests.Response, *, limit: int = 200) -> str:
         page = _PARAGRAPH.search(response.text) or _TITLE.search(response.text)
         text = html.unescape(re.sub(r"<[^>]*>", " ", page[1] if page else response.text))
     text = " ".join(text.split()) or response.reason or "no reason given"
-    return text if len(text) <= limit else text[: limit - 3] + "..."
+    return one_line(text if len(text) <= limit else text[: limit - 3] + "...")
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -10,7 +10,10 @@ from rdo_promoter.errors import ConfigError
 _HEX40 = re.compile(r"[0-9a-f]{40}")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _EXTENDED = re.compile(r"[A-Za-z0-9._-]+")
-_LABEL = re.compile(r"[a-z0-9][a-z0-9._-]{0,126}")
+#: Characters of a label: it becomes a registry's tag, which has 128 at most.
+LONGEST_LABEL = 127
+
+_LABEL = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,{LONGEST_LABEL - 1}}}")
 _FULL_HASH = re.compile(r"[0-9a-f]{40}_[0-9a-f]{8}(_[A-Za-z0-9._-]{1,8}){0,2}")
 
 #: The builder's link to the newest build without packaging errors; it has no promotion rows.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from rdo_promoter.model.build import CONSISTENT
+from rdo_promoter.model.build import CONSISTENT, LONGEST_LABEL
+from rdo_promoter.model.promotion import previous_label
 from rdo_promoter.release.document import spell
 from rdo_promoter.release.models import ReleaseFile, Stage
 from rdo_promoter.steps import Candidate, Promote, Scope, Step, WaitFor
@@ -23,6 +24,7 @@ def check(release: ReleaseFile) -> Iterator[Problem]:
     yield from _check_stages(release)
     for kind in (Candidate, Promote):
         yield from _check_labels(release, kind)
+    yield from _check_previous(release)
     for stage_at, stage in enumerate(release.stages):
         for step_at, step in enumerate(stage.steps):
             here = ("stages", stage_at, "steps", step_at, step.kind)
@@ -152,3 +154,22 @@ def _check_labels(release: ReleaseFile, kind: type[Candidate | Promote]) -> Iter
                 "use another label",
             )
         seen.setdefault(step.label, spell(path))
+
+
+def _check_previous(release: ReleaseFile) -> Iterable[Problem]:
+    """Keep ``previous-<label>`` for the promotion of the label, and short enough for DLRN and a registry."""
+    moved = [(path, step) for path, step in _steps(release) if isinstance(step, Candidate | Promote)]
+    for path, step in moved:
+        for _, other in moved:
+            if isinstance(other, Promote) and step.label == previous_label(other.label):
+                yield Problem(
+                    (*path, "label"),
+                    f"{step.label!r} keeps what {other.label!r} named before, and is moved by its promotion: "
+                    "use another label",
+                )
+        longest = LONGEST_LABEL - len(previous_label(""))
+        if isinstance(step, Promote) and len(step.label) > longest:
+            yield Problem(
+                (*path, "label"),
+                f"{len(step.label)} characters are too many behind `previous-`: use at most {longest}",
+            )

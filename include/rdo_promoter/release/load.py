@@ -13,10 +13,12 @@ from pydantic import ValidationError
 
 import rdo_promoter
 from rdo_promoter.errors import ConfigError
+from rdo_promoter.model.text import one_line
 from rdo_promoter.release.checks import check
 from rdo_promoter.release.containers import container_names
-from rdo_promoter.release.document import Document, merge, read_document
+from rdo_promoter.release.document import Document, merge
 from rdo_promoter.release.models import Release, ReleaseFile
+from rdo_promoter.release.reader import read_document
 from rdo_promoter.release.shape import shape_problems
 from rdo_promoter.steps import Candidate, Promote
 from rdo_promoter.steps.base import Problem
@@ -62,7 +64,7 @@ def load_release(path: Path) -> Release:
     documents = [read_document(path, _named(path, folder))]
     document = documents[0]
     if document.value is None:
-        document.value = {}
+        raise ConfigError(f"{document.file}:1: empty: a release file begins with `release: <name>`")
     if not isinstance(document.value, dict):
         raise ConfigError(f"{document.file}:1: no mapping: a release file begins with `release: <name>`")
     document = _with_defaults(document, folder, documents)
@@ -71,7 +73,7 @@ def load_release(path: Path) -> Release:
     except ValidationError as error:
         # What could not be read as YAML was read as empty: that it is empty is no news.
         unread = [problem.path for problem in document.problems]
-        shape = [problem for problem in shape_problems(error, document.value) if problem.path not in unread]
+        shape = [problem for problem in shape_problems(error, document) if problem.path not in unread]
         raise ConfigError(document.describe([*document.problems, *shape])) from error
     problems = [*document.problems, *check(spec)]
     lines = [document.describe(problems)] if problems else []
@@ -98,7 +100,7 @@ def load_releases(folder: Path | None = None) -> list[Release | BrokenRelease]:
         paths = sorted(path for path in folder.iterdir() if is_release_file(path))
     except OSError as error:
         message = f"the releases folder {folder} cannot be read: {error.strerror}; name it in {ENVIRONMENT}"
-        return [BrokenRelease(str(folder), ConfigError(message))]
+        return [BrokenRelease(one_line(str(folder)), ConfigError(one_line(message)))]
     return load_files(paths)
 
 
@@ -151,23 +153,26 @@ def _owned(each: Release | BrokenRelease) -> Iterator[tuple[str, str]]:
 
 
 def is_release_file(path: Path) -> bool:
-    """Tell whether a file is a release by its name: YAML, not hidden, not the defaults."""
-    return (
-        path.suffix in (".yaml", ".yml")
-        and not path.name.startswith((".", "_"))
-        and path.name != DEFAULTS
-        and not path.is_dir()
-    )
+    """Tell whether something is a release by its name: YAML, not hidden, not the defaults.
+
+    A folder with such a name is one that cannot be read, and is shown like any other mistake.
+    """
+    return path.suffix in (".yaml", ".yml") and not path.name.startswith((".", "_")) and path.name != DEFAULTS
 
 
 def _named(path: Path, folder: Path) -> str:
     """Name a file by its folder's name, not by the machine's path: the name appears in Dags."""
-    return f"{folder.resolve().name}/{path.relative_to(folder)}"
+    try:
+        name = folder.resolve().name
+    except (OSError, RuntimeError):  # links that lead to each other
+        name = folder.name
+    return one_line(f"{name}/{path.relative_to(folder)}")
 
 
 def _with_defaults(document: Document, folder: Path, documents: list[Document]) -> Document:
     path = folder / DEFAULTS
-    if not path.exists():
+    # A link to nothing exists in this sense: without its defaults a release would be another one.
+    if not os.path.lexists(path):
         return document
     defaults = read_document(path, _named(path, folder))
     if defaults.problems:

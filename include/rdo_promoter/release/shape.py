@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from rdo_promoter.release.document import KeyPath, Value, lookup
+from rdo_promoter.release.document import Document, KeyPath, Value, lookup
 from rdo_promoter.release.models import ReleaseFile
 from rdo_promoter.steps import BY_KEY
 from rdo_promoter.steps.base import Problem
@@ -35,17 +35,18 @@ def json_schema() -> Mapping[str, Any]:
     return TypeAdapter(ReleaseFile).json_schema()
 
 
-def shape_problems(error: ValidationError, value: Value) -> Iterable[Problem]:
+def shape_problems(error: ValidationError, document: Document) -> Iterable[Problem]:
     """Return a problem for each of pydantic's errors.
 
     :param error: what validation of a release file raised.
-    :param value: what was validated.
+    :param document: what was validated.
     """
+    value = document.value
     for detail in error.errors(include_url=False):
         # `[key]` marks a key of a mapping that is itself wrong: the path is the key's.
         path = tuple(part for part in detail["loc"] if part != "[key]")
         if not _follows(detail["type"], path, value):
-            yield Problem(path, _message(detail, path, value))
+            yield Problem(path, _message(detail, path, document))
 
 
 def _follows(kind: str, path: KeyPath, value: Value) -> bool:
@@ -61,8 +62,9 @@ def _follows(kind: str, path: KeyPath, value: Value) -> bool:
     return False
 
 
-def _message(detail: ErrorDetails, path: KeyPath, value: Value) -> str:
+def _message(detail: ErrorDetails, path: KeyPath, document: Document) -> str:
     kind, context, given = detail["type"], detail.get("ctx", {}), detail["input"]
+    value = document.value
     message = detail["msg"]
     if kind == "extra_forbidden":
         message = f"unknown key; {nearest(path[-1], known_keys(path[:-1]))}"
@@ -80,7 +82,7 @@ def _message(detail: ErrorDetails, path: KeyPath, value: Value) -> str:
         key, words = _LIMITS[kind]
         message = f"{lookup(value, path)!r} is out of range: write {words} {_limit(path, context[key])}"
     elif kind in _KINDS_OF_VALUE:
-        message = _wrong_type(_KINDS_OF_VALUE[kind], given)
+        message = _wrong_type(_KINDS_OF_VALUE[kind], given, document.written.get(path))
     return message
 
 
@@ -91,17 +93,24 @@ def _limit(path: KeyPath, limit: object) -> str:
     return str(limit)
 
 
-def _wrong_type(expected: str, given: object) -> str:
+def _wrong_type(expected: str, given: object, written: str | None) -> str:
+    """Say what is there and what is needed.
+
+    :param written: a value that is no text as it was written: who wrote ``yes`` knows no ``True``.
+    """
     if given is None:
         return f"empty, but it has to be {expected}"
     if isinstance(given, Mapping):
         found = "a mapping"
     elif isinstance(given, list | tuple):
         found = "a list"
+    elif written is not None and isinstance(given, bool | int | float):
+        kind = "a truth value" if isinstance(given, bool) else "a number"
+        hint = f": write it in quotes, '{written}'" if expected == "text" else ""
+        return f"{written} is {kind} where {expected} is needed{hint}"
     else:
         found = repr(given)
-    hint = ": write it in quotes" if expected == "text" and isinstance(given, bool | int | float) else ""
-    return f"{found} where {expected} is needed{hint}"
+    return f"{found} where {expected} is needed"
 
 
 def _not_a_step(step: Value) -> str:
@@ -112,7 +121,7 @@ def _not_a_step(step: Value) -> str:
     if isinstance(step, dict) and step:
         return (
             f"a step is one key with its settings indented below it, not {len(step)} keys "
-            f"({', '.join(step)}); known: {known}"
+            f"({', '.join(map(repr, step))}); known: {known}"
         )
     return f"a step is written as `- <kind>: {{...}}`; known: {known}"
 

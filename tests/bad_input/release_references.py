@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.release_mistakes import PHASE1, TAG, UPSTREAM, Mistake
+from tests.bad_input.release_values import PHASE1, TAG, UPSTREAM, Mistake
 
 OTHER_STAGE = """label: other
   - name: c
@@ -108,6 +108,20 @@ CROSS = [
             25,
             f"{UPSTREAM}[2].tag_containers.tag",
             "'current-good' is a promoted label",
+        ),
+        (
+            "label: current-good-rdo",
+            "label: previous-current-good",
+            41,
+            f"{PHASE1}[1].promote.label",
+            "keeps what 'current-good' named before, and is moved by its promotion: use another label",
+        ),
+        (
+            "label: current-good-rdo",
+            f"label: {'x' * 119}",
+            41,
+            f"{PHASE1}[1].promote.label",
+            "119 characters are too many behind `previous-`: use at most 118",
         ),
         # order and ids
         (

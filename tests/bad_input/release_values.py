@@ -1,7 +1,8 @@
-"""Mistakes in a release file: what is changed, into what, and what is said about it."""
+"""Mistakes in single values of a release file: what is changed, into what, and what is said about it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 
@@ -21,6 +22,35 @@ TAG = "      - tag_containers: {in: rdo, tag: ci-testing}\n"
 CANDIDATE = "      - candidate: {label: ci-testing, max_in_ci: 1, min_gap: 1h}\n"
 BUILD_JOBS = "jobs: [build-containers, build-images]"
 DISTRO = "distro: {name: centos, version: 9}"
+
+#: Labels, as they are written, to which nobody may promote.
+LABELS = (
+    ("consistent", "'consistent' is moved by DLRN's builder alone; promote to another label"),
+    ("current", "'current' is moved by DLRN's builder alone"),
+    ("../x", "'../x' cannot be promoted to: use lower-case letters, digits, '.', '_' and '-'"),
+    ("a/b", "'a/b' cannot be promoted to: use lower-case"),
+    ("Current", "'Current' cannot be promoted to: use lower-case"),
+    ("-rf", "starting with a letter or digit, for example current-tripleo"),
+    ("foo bar", "'foo bar' cannot be promoted to"),
+    ("a..b", "'a..b' cannot be promoted to"),
+    ("''", "'' cannot be promoted to"),
+    ('"a\\nb"', "'a\\nb' cannot be promoted to"),
+    (f"{'a' * 40}_{'b' * 8}", "cannot be promoted to"),
+    ("7", "7 is a number where text is needed: write it in quotes, '7'"),
+)
+
+
+def _labels() -> Iterator[tuple[str, str, int, str, str]]:
+    for old, line, step, key in (
+        ("label: ci-testing", 23, 0, "candidate.label"),
+        ("label: current-good, tag_in", 35, 5, "promote.label"),
+        ("in: rdo, tag: ci-testing", 25, 2, "tag_containers.tag"),
+        ("to: quay, tag: ci-testing", 26, 3, "push_containers.tag"),
+    ):
+        for label, said in LABELS:
+            new = old.replace("ci-testing", label).replace("current-good", label)
+            yield old, new, line, f"{UPSTREAM}[{step}].{key}", said
+
 
 #: Mistakes in single values.
 SHAPE = [
@@ -51,6 +81,16 @@ SHAPE = [
             "distro.on",
             "unknown key; known: name, version",
         ),
+        (
+            "distro: {name: centos, ver",
+            "distro: {name: centos, name: rhel, ver",
+            2,
+            "distro.name",
+            "written twice",
+        ),
+        (DISTRO, DISTRO + "\n? [a, b]\n: 1", 3, "?", "a key has to be a word"),
+        (DISTRO, DISTRO + "\n'a\\nb': 1", 3, "a\\nb", "unknown key"),
+        (DISTRO, DISTRO + '\n"a\\nb\\u202e": 1', 3, "'a\\nb\\u202e'", "unknown key; known: containers"),
         # steps
         (
             "wait_for: {jobs",
@@ -81,6 +121,13 @@ SHAPE = [
             "empty, but it has to be a mapping",
         ),
         (TAG, "      - {}\n", 25, f"{UPSTREAM}[2]", KNOWN_STEPS),
+        (
+            TAG,
+            '      - {"": 0, "\\n": 0}\n',
+            25,
+            f"{UPSTREAM}[2]",
+            "not 2 keys ('', '\\n'); known: candidate",
+        ),
         # kinds of values
         (
             DISTRO,
@@ -101,9 +148,33 @@ SHAPE = [
             "version: 9.10}",
             2,
             "distro.version",
-            "9.1 where text is needed: write it in quotes",
+            "9.10 is a number where text is needed: write it in quotes, '9.10'",
         ),
-        ("release: good", "release: yes", 1, "release", "True where text is needed: write it in quotes"),
+        (
+            "release: good",
+            "release: yes",
+            1,
+            "release",
+            "yes is a truth value where text is needed: write it in",
+        ),
+        ("release: good", "release: Off", 1, "release", "in quotes, 'Off'"),
+        (
+            DISTRO,
+            "distro: {name: centos, version: 010}",
+            2,
+            "distro.version",
+            "YAML reads 010 as 8: write 8, or",
+        ),
+        (DISTRO, "distro: {name: centos, version: 9:30}", 2, "distro.version", "YAML reads 9:30 as 570"),
+        (DISTRO, "distro: {name: centos, version: 0x9}", 2, "distro.version", "or quotes around a text"),
+        (
+            "within: 4h",
+            "within: 2024-01-01",
+            24,
+            f"{UPSTREAM}[1].wait_for.within",
+            "'2024-01-01' is no duration",
+        ),
+        ("release: good", "release: 2024-01-01 12:00:00", 1, "release", "cannot be part of a Dag id"),
         (
             BUILD_JOBS,
             "jobs: build",
@@ -113,7 +184,13 @@ SHAPE = [
         ),
         (BUILD_JOBS, "jobs: ", 24, f"{UPSTREAM}[1].wait_for.jobs", "empty, but it has to be a list"),
         (BUILD_JOBS, "jobs: []", 24, f"{UPSTREAM}[1].wait_for.jobs", "must not be empty"),
-        (BUILD_JOBS, "jobs: [a, 7]", 24, f"{UPSTREAM}[1].wait_for.jobs[1]", "7 where text is needed"),
+        (
+            BUILD_JOBS,
+            "jobs: [a, 7]",
+            24,
+            f"{UPSTREAM}[1].wait_for.jobs[1]",
+            "7 is a number where text is needed",
+        ),
         (
             "max_in_ci: 1",
             "max_in_ci: '2'",
@@ -205,20 +282,7 @@ SHAPE = [
             "registries.rdo.namespace",
             "lower-case",
         ),
-        (
-            "label: ci-testing",
-            "label: consistent",
-            23,
-            f"{UPSTREAM}[0].candidate.label",
-            "DLRN's builder alone",
-        ),
-        (
-            "label: ci-testing",
-            "label: a/b",
-            23,
-            f"{UPSTREAM}[0].candidate.label",
-            "for example current-tripleo",
-        ),
+        *_labels(),
         ("[overcloud-full.tar,", "[../x,", 18, "images[0]", "name a file without its folder"),
         ("[overcloud-full.tar,", "[x.tar.md5,", 18, "images[0]", "its .md5 file goes with it unnamed"),
         ("https://dlrn.", "ftp://dlrn.", 5, "dlrn.repo_url", "no address of a repository"),
@@ -254,7 +318,7 @@ SHAPE = [
             "distro.version",
             "never ends: write the value out",
         ),
-        (DISTRO, "<<: {poll: 9s}\n" + DISTRO, 1, "", "merge keys (<<) are not read here"),
+        (DISTRO, "<<: {poll: 9s}\n" + DISTRO, 2, "<<", "merge keys are not read here: write the keys out"),
         ("images: [", "images: [!!int x, ", 18, "images[0]", "'x' cannot be read: write it in quotes"),
     )
 ]
