@@ -12,8 +12,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lab import prerequisites
+from lab.breaking import SECONDS
 from lab.ci import Ci
 from lab.lab import Lab
+from lab.outage import MODES
 from lab.proxy import bypass_proxy
 from lab.report import find_build, status_lines
 from lab.scenario import SCENARIOS, load
@@ -25,7 +27,8 @@ A small RDO on one machine: DLRN, two container registries, an image server, and
 Everything is kept in one folder (--root) and listens on 127.0.0.1 alone, on ports that are free when the lab
 is made and stay its own. Several labs live side by side in folders of their own."""
 
-EPILOG = "Exit codes: 0 done; 1 not done, or `status` found something that does not run; 2 wrong usage."
+EPILOG = """\
+Exit codes: 0 done; 1 not done, or `status` found something that does not run or is broken; 2 wrong usage."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,7 +63,12 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         return sub
 
-    up = command("up", _up, "Start what does not run; a new lab is filled with a week of builds. Repeatable.")
+    up = command(
+        "up",
+        _up,
+        "Start what does not run, and mend what is broken; a new lab is filled with a week of builds. "
+        "Repeatable.",
+    )
     up.add_argument("--ci", action="store_true", help="start CI as well")
     _add_ci_options(up)
     down = command("down", _down, "End every process of the lab. Its data stay for the next `up`.")
@@ -76,8 +84,13 @@ def _parser() -> argparse.ArgumentParser:
     ci = command("ci", _ci, "Watch the candidate label and run the release's jobs on each new build there.")
     _add_ci_options(ci)
     ci.add_argument("--once", action="store_true", help="end when the builds of now have all their votes")
+    _add_breaking(command)
     needed = command("prerequisites", _prerequisites, "Install what the lab needs, or say what to install.")
     needed.add_argument("--tests", action="store_true", help="what the tests need as well: skopeo, Chromium")
+    # Without a help it is not listed: the lab runs this for itself.
+    outage = commands.add_parser("outage")
+    outage.add_argument("name")
+    outage.set_defaults(run=_outage)
     demo = command(
         "demo",
         _demo,
@@ -101,6 +114,28 @@ def _add_ci_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--speed", type=_speed, default=1.0, help="how much faster than the scenario's times (default: 1)"
     )
+
+
+def _add_breaking(command: Callable[..., argparse.ArgumentParser]) -> None:
+    broken = command(
+        "break",
+        _break,
+        "Break a service that runs, at its address: clients keep their settings. It lasts until `mend`, `up` "
+        "or `down`.",
+    )
+    broken.add_argument("name", metavar="NAME", help="the service, as `status` names it")
+    broken.add_argument(
+        "--how",
+        choices=MODES,
+        default="down",
+        help=f"{'; '.join(f'{how}: {text}' for how, text in MODES.items())}; not every service knows all of "
+        "them; default: %(default)s",
+    )
+    broken.add_argument(
+        "--seconds", type=_speed, help=f"by how much answers come late when it is slow (default: {SECONDS:g})"
+    )
+    mend = command("mend", _mend, "Mend a service that was broken, or all.")
+    mend.add_argument("name", metavar="NAME", nargs="?", help="the service, as `status` names it")
 
 
 def _speed(text: str) -> float:
@@ -174,6 +209,27 @@ def _ci(lab: Lab, arguments: argparse.Namespace) -> int:
             report=lambda line: print(line, flush=True),
         )
         ci.run(once=arguments.once, stop=stop)
+    return 0
+
+
+def _break(lab: Lab, arguments: argparse.Namespace) -> int:
+    if arguments.seconds is not None and arguments.how != "slow":
+        raise LabError("--seconds says by how much answers come late: it goes with --how slow")
+    breakage = lab.break_(arguments.name, arguments.how, arguments.seconds or SECONDS)
+    print(f"{arguments.name}: {breakage}: {MODES[arguments.how]}")
+    return 0
+
+
+def _mend(lab: Lab, arguments: argparse.Namespace) -> int:
+    if mended := lab.mend(arguments.name):
+        print("\n".join(f"{name}: mended" for name in mended))
+    else:
+        print(f"{arguments.name} was not broken" if arguments.name else "nothing was broken")
+    return 0
+
+
+def _outage(lab: Lab, arguments: argparse.Namespace) -> int:
+    lab.breakages.serve(arguments.name)
     return 0
 
 

@@ -36,6 +36,7 @@ __all__ = [
     "add_promotions",
     "ensure_environment",
     "facts",
+    "fill_disk",
     "lacks_users",
     "purge",
     "services",
@@ -188,6 +189,7 @@ def services(root: Path) -> tuple[Service, Service]:
     env = {
         "CONFIG_FILE": str(folder / "api.cfg"),
         "LAB_DLRN_READERS": READER,
+        "LAB_DLRN_FULL": str(folder / "full"),
         "PYTHONPATH": str(folder),
         "TZ": "UTC",
     }
@@ -265,6 +267,12 @@ def purge(root: Path, build: DlrnHash, *, flagged: bool = True) -> None:
     :param flagged: DLRN knows it (``dlrn-purge``); otherwise only the files are gone.
     """
     _run_stage(root, [{"op": "purge", "build": _fields(build), "flagged": flagged}])
+
+
+def fill_disk(root: Path, full: bool) -> None:
+    """Let the API find that its disk is full, or has space again, while it runs; see `dlrn_app`."""
+    file = _folder(root) / "full"
+    file.touch() if full else file.unlink(missing_ok=True)
 
 
 def tree_folder(root: Path) -> Path:

@@ -98,7 +98,7 @@ def prepare(root: Path, server: str = IMAGES) -> None:
     _make_key(folder / "ssh_host_ed25519_key")
     _make_key(folder / "id_ed25519")
     shutil.copyfile(folder / "id_ed25519.pub", folder / "authorized_keys")
-    (folder / "sshd_config").write_text(_config(folder, service(root, server).port))
+    (folder / "sshd_config").write_text(_config(folder))
 
 
 def service(root: Path, server: str = IMAGES) -> Service:
@@ -107,13 +107,15 @@ def service(root: Path, server: str = IMAGES) -> Service:
     :param server: one of `SERVERS`.
     """
 
-    def command(port: int) -> list[str]:  # noqa: ARG001 - the port stands in the configuration
+    def command(port: int) -> list[str]:
         prepare(root, server)
         if os.geteuid() == 0:
             # sshd refuses to start without it; it lives in /run, so it is gone after a reboot.
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-        # sshd has to be called by its absolute path.
-        return [SSHD.require(), "-D", "-e", "-f", str(_folder(root, server) / "sshd_config")]
+        # sshd has to be called by its absolute path. A session that may write no byte more gets an error
+        # then, as from a disk without space, and not the signal that would end it; see `breaking`.
+        program = ["env", "--ignore-signal=XFSZ", SSHD.require()]
+        return [*program, "-D", "-e", "-p", str(port), "-f", str(_folder(root, server) / "sshd_config")]
 
     name = "sshd" if server == IMAGES else f"sshd-{server}"
     return Service(name=name, run=root / "run", command=command, ready=_greets)
@@ -162,9 +164,8 @@ def _make_key(file: Path) -> None:
     temporary.replace(public)
 
 
-def _config(folder: Path, port: int) -> str:
-    return f"""# Written by the lab at each start.
-Port {port}
+def _config(folder: Path) -> str:
+    return f"""# Written by the lab at each start; the port is an argument.
 ListenAddress {HOST}
 # Quoted for folders with spaces in their names.
 HostKey "{folder}/ssh_host_ed25519_key"

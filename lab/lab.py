@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lab import airflow, dlrn, image_server, overlay, prerequisites, registries, seed
+from lab import airflow, breaking, dlrn, image_server, overlay, prerequisites, registries, seed
 from lab.dlrn_env import locked
 from lab.service import MARK, LabError, Service, listens
 from lab.sweep import sweep
@@ -33,12 +33,14 @@ class ServiceStatus:
 
     :param pid: None when it does not run.
     :param listens: whether something answers on its port.
+    :param broken: how it is broken on purpose, None when it is not.
     """
 
     name: str
     port: int
     pid: int | None
     listens: bool
+    broken: str | None = None
 
     @property
     def up(self) -> bool:
@@ -155,17 +157,42 @@ class Lab:
         env = {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
         return Service("ci", self.root / "run", command, env=env, cwd=self.root)
 
+    @property
+    def breakages(self) -> breaking.Breakages:
+        """What is broken on purpose."""
+        return breaking.Breakages(self.root, breaking.targets(self.root, self.registries, self.ci))
+
+    def break_(self, name: str, how: str, seconds: float = breaking.SECONDS) -> breaking.Breakage:
+        """Break a service, or break it in another way; clients find it at the same address.
+
+        :param name: of the service.
+        :param how: one of the ways that the service can be broken.
+        :param seconds: by how much its answers come late when it is slow.
+        :raises LabError: when there is no such service or way, or it does not run.
+        """
+        with self._locked():
+            return self.breakages.break_(name, how, seconds)
+
+    def mend(self, name: str | None = None) -> list[str]:
+        """Mend a service, or all; return the names of those that were broken.
+
+        :raises LabError: when there is no such service.
+        """
+        with self._locked():
+            return self.breakages.mend(name)
+
     def up(self, progress: Progress = lambda _: None, prepared: Callable[[], None] = lambda: None) -> bool:
-        """Start what does not run and seed a new lab; return False when there was nothing to do.
+        """Start what does not run, mend what is broken, and seed a new lab; return False when all was well.
 
         :param progress: called with a line about each step that takes time.
         :param prepared: called as soon as addresses, logins and release files are there, before services run.
         :raises LabError: when something is missing, or does not start.
         """
         with locked(self.root / "lock"):
+            mended = self._seeded and self.breakages.mend()
             if self._seeded and all(service.process() for service in self.services):
                 prepared()
-                return False
+                return bool(mended)
             with self._marking():
                 self._prepare(progress)
                 prepared()
@@ -180,6 +207,7 @@ class Lab:
         if not self._seeded:
             for service in services:
                 service.stop()
+            breaking.forget(self.root)
         self._sweep()
         if not self._seeded:
             seed.wipe(self.root)
@@ -195,20 +223,20 @@ class Lab:
         services = self._servers
         with ThreadPoolExecutor(8) as pool:
             others = {
-                service.name: pool.submit(_start, service)
+                service.name: pool.submit(service.ensure)
                 for service in services
                 if "dlrn" not in service.name
             }
             work: list[Future[Any]] = list(others.values())
             if not self._seeded:
                 work += self._seed(pool, others)
-            work += [pool.submit(_start, service) for service in services if "dlrn" in service.name]
+            work += [pool.submit(service.ensure) for service in services if "dlrn" in service.name]
             for future in work:
                 future.result()
         # Written last: a lab whose seed was interrupted is filled again from the beginning.
         self._marker.write_text(f"{self.root}\n")
         if self._ci_options.exists():
-            _start(self.ci)
+            self.ci.ensure()
 
     def _seed(self, pool: ThreadPoolExecutor, started: Mapping[str, Future[bool]]) -> list[Future[Any]]:
         """Fill DLRN, whose services do not run yet, and begin to fill the others, which start meanwhile."""
@@ -239,7 +267,7 @@ class Lab:
             self.ci.stop()
             self._ci_options.parent.mkdir(parents=True, exist_ok=True)
             self._ci_options.write_text(options)
-            return _start(self.ci)
+            return self.ci.ensure()
 
     def stop_ci(self) -> None:
         """End CI."""
@@ -258,6 +286,7 @@ class Lab:
         with locked(self.root / "lock"):
             if (self.root / "airflow").exists():
                 airflow.down(self.root)
+            breaking.forget(self.root)
             with ThreadPoolExecutor(8) as pool:
                 list(pool.map(Service.stop, _known(self.root)))
             sweep(self.root)
@@ -268,8 +297,15 @@ class Lab:
     def status(self) -> list[ServiceStatus]:
         """Return how each service is."""
         pids = [(service, service.process()) for service in self.services]
+        broken = {name: str(breakage) for name, breakage in self.breakages.all().items()}
         return [
-            ServiceStatus(service.name, service.port, process.pid if process else None, listens(service.port))
+            ServiceStatus(
+                service.name,
+                service.port,
+                process.pid if process else None,
+                listens(service.port),
+                broken.get(service.name),
+            )
             for service, process in pids
         ]
 
@@ -277,14 +313,33 @@ class Lab:
         """Let DLRN's builder make a build; unless it failed, it becomes `consistent`."""
         return dlrn.add_build(self.root, when=int(time.time()), extended=extended, failed=failed)
 
+    def check_exists(self) -> None:
+        """Refuse to go on where no lab is.
+
+        :raises LabError: when there is none.
+        """
+        if not self._seeded:
+            raise LabError(f"there is no lab in {self.root}: run `python -m lab up`")
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self.check_exists()
+        with locked(self.root / "lock"):
+            yield
+
     def check_up(self) -> None:
         """Refuse to go on without the services.
 
         :raises LabError: with the names of those that do not run.
         """
-        if not self._seeded:
-            raise LabError(f"there is no lab in {self.root}: run `python -m lab up`")
-        absent = [service.name for service in self._servers if service.process() is None]
+        self.check_exists()
+        broken = self.breakages.all()
+        # Those that are broken on purpose are somebody's experiment, which goes on.
+        absent = [
+            service.name
+            for service in self._servers
+            if service.process() is None and service.name not in broken
+        ]
         if absent:
             raise LabError(
                 f"{', '.join(absent)} of the lab in {self.root} do not run: run `python -m lab up`"
@@ -318,17 +373,6 @@ class Lab:
             process for service in _known(self.root) if service.process() for process in service.members()
         ]
         sweep(self.root, known=known)
-
-
-def _start(service: Service) -> bool:
-    if service.process() is None and listens(service.port):
-        raise LabError(
-            f"port {service.port} of {service.name} was taken by another program meanwhile: end that, or "
-            f"remove {service.run / (service.name + '.port')} and run `up` again for another port"
-        )
-    started = service.start()
-    service.wait_ready()
-    return started
 
 
 def _known(root: Path) -> Iterable[Service]:

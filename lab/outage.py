@@ -27,11 +27,11 @@ from lab.service import HOST, LabError
 #: What can be wrong with a service, and what its clients see then.
 MODES = {
     "down": "connections are refused, those that exist are cut",
-    "slow": "each answer comes late; what was asked for is done at once",
-    "429": "nothing is done; the answer is 429 with Retry-After: 1",
-    "503": "nothing is done; the answer is 503",
+    "slow": "what was asked for is done, and its answer comes late",
+    "429": "nothing is done, and the answer is 429 with Retry-After: 1",
+    "503": "nothing is done, and the answer is 503",
     "cut": "what was asked for is done, and its answer ends in the middle",
-    "full": "changes get the answer of a service whose disk is full, and are not made",
+    "full": "what takes space fails as it does when the disk is full",
 }
 
 #: Those that make sense for a connection of which nothing but its bytes is known.

@@ -33,27 +33,28 @@ def find_build(client: DlrnClient, lab: Lab, text: str) -> DlrnHash:
 
 
 def status_lines(lab: Lab) -> tuple[list[str], bool]:
-    """Return the lines of the status, and whether everything runs.
+    """Return the lines of the status, and whether everything runs and nothing is broken.
 
     :raises LabError: when there is no lab.
     """
-    if not lab.exists:
-        raise LabError(f"there is no lab in {lab.root}: run `python -m lab up`")
+    lab.check_exists()
     states = lab.status()
     lines = [f"lab in {lab.root}", "", f"{'service':<20} {'port':>5} {'pid':>7}  state"]
     for state in states:
         word = "up" if state.up else ("starting" if state.pid else "down")
+        word = f"broken: {state.broken}" if state.broken else word
         lines.append(f"{state.name:<20} {state.port:>5} {state.pid or '-':>7}  {word}")
     lines += ["", *_addresses(lab)]
-    if all(state.up for state in states):
+    well = all(state.up and not state.broken for state in states)
+    # Of a DLRN that is broken nobody wants to hear after many tries.
+    if all(state.up and not state.broken for state in states if state.name.startswith("dlrn-")):
         try:
             with lab.dlrn_client() as client:
                 lines += ["", *_labels_lines(client, lab), "", *_vote_lines(client, lab)]
         except PromoterError as error:
             lines += ["", f"DLRN does not tell: {error}"]
             return lines, False
-        return lines, True
-    return lines, False
+    return lines, well
 
 
 def _addresses(lab: Lab) -> Iterator[str]:

@@ -66,6 +66,7 @@ class Service:
     :param env: variables added to the environment.
     :param cwd: working directory.
     :param deadline: seconds to become ready.
+    :param at: its port, when that is not its own to choose.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Service:
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: Path | None = None
     deadline: float = 30.0
+    at: int | None = None
 
     @property
     def log(self) -> Path:
@@ -88,7 +90,12 @@ class Service:
     @property
     def port(self) -> int:
         """The service's port, chosen at the first question and kept for the lab's life."""
-        return kept_port(self.run / f"{self.name}.port")
+        return kept_port(self.run / f"{self.name}.port") if self.at is None else self.at
+
+    @property
+    def running_at(self) -> int | None:
+        """The port that the process was started for, None when it does not run."""
+        return int(json.loads(self._state.read_text())["port"]) if self.process() else None
 
     def process(self) -> psutil.Process | None:
         """Return the running process, or None."""
@@ -131,6 +138,20 @@ class Service:
         created = psutil.Process(child.pid).create_time()
         self._state.write_text(json.dumps({"pid": child.pid, "created": created, "port": self.port}))
         return True
+
+    def ensure(self) -> bool:
+        """Start the process unless it runs, and wait until it answers; return True when it was started.
+
+        :raises LabError: when another program has its port, or it does not answer.
+        """
+        if self.process() is None and listens(self.port):
+            raise LabError(
+                f"port {self.port} of {self.name} was taken by another program meanwhile: end that, or "
+                f"remove {self.run / (self.name + '.port')} and run `up` again for another port"
+            )
+        started = self.start()
+        self.wait_ready()
+        return started
 
     def wait_ready(self) -> None:
         """Wait until the service answers.

@@ -39,14 +39,13 @@ def running_sshd(root: Path) -> AbstractContextManager[Service]:
 @contextmanager
 def read_only(root: Path, run: Path) -> Iterator[int]:
     """Run a second sshd for the lab in `root`, which lets nobody write; yield its port."""
-    facts = image_server.facts(root)
     text = (root / "images" / "sshd" / "sshd_config").read_text()
     text = text.replace("PidFile", "#PidFile").replace("internal-sftp\n", "internal-sftp -R\n")
     config = run / "sshd_config"
 
     def command(port: int) -> list[str]:
-        config.write_text(text.replace(f"Port {facts.port}\n", f"Port {port}\n"))
-        return [*image_server.service(root).command(facts.port)[:-1], str(config)]
+        config.write_text(text)
+        return [*image_server.service(root).command(port)[:-1], str(config)]
 
     with running(Service(name="read-only", run=run, command=command)) as service:
         yield service.port
