@@ -10,6 +10,7 @@ import pytest
 from lab import dlrn, image_server
 from lab.lab import PROJECT, Lab
 from tests.airflow.release_files import RELEASES, write_releases
+from tests.airflow.shaky import connections, shaky_services
 from tests.airflow.world import World
 from tests.lab.airflow_fixtures import api, running_airflow
 
@@ -29,13 +30,18 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             stack.callback(service.stop)
         for service in lab.services:
             service.wait_ready()
-        releases = write_releases(root / "releases", lab)
+        outages = stack.enter_context(shaky_services(lab))
+        releases = write_releases(root / "releases", lab, outages)
         flow = stack.enter_context(
             running_airflow(
-                root, lab.connections(), dags=PROJECT / "dags", plugins=PROJECT / "plugins", releases=releases
+                root,
+                {**lab.connections(), **connections(lab, outages)},
+                dags=PROJECT / "dags",
+                plugins=PROJECT / "plugins",
+                releases=releases,
             )
         )
         client = api(flow)
         for name in RELEASES:
             client.wait_for_dag(f"centos7-{name}", deadline=90)
-        yield World(lab, flow, client, releases)
+        yield World(lab, flow, client, releases, outages)

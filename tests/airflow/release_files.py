@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
 
 from lab.lab import Lab
+from lab.outage import Outage
+from tests.airflow.shaky import SUFFIX
 from tests.engine.rdo import CONTAINERS, IMAGES
+
+#: Releases whose services stand behind proxies that can be broken.
+SHAKY = ("outage1", "outage2", "outage3")
 
 #: One a test, so that nothing that a test leaves matters to another.
 RELEASES = (
@@ -22,6 +28,7 @@ RELEASES = (
     "cut",
     "renamed",
     "secret",
+    *SHAKY,
 )
 
 #: So short that a test can wait for the deadline; that test lets all votes come before it looks.
@@ -76,11 +83,25 @@ def release_file(name: str, lab: Lab) -> str:
     )
 
 
-def write_releases(folder: Path, lab: Lab) -> Path:
-    """Write all release files, and one that cannot be used."""
+def write_releases(folder: Path, lab: Lab, outages: Mapping[str, Outage]) -> Path:
+    """Write all release files, and one that cannot be used.
+
+    :param outages: what stands before the services of the releases in `SHAKY`.
+    """
     (folder / "containers").mkdir(parents=True)
     (folder / "containers" / "few.yaml").write_text(yaml.safe_dump(list(CONTAINERS)))
     for name in RELEASES:
-        (folder / f"{name}.yaml").write_text(release_file(name, lab))
+        text = release_file(name, lab)
+        (folder / f"{name}.yaml").write_text(_shaky(text, outages) if name in SHAKY else text)
     (folder / "typo.yaml").write_text(release_file("typo", lab).replace("retry_delay", "retry_dealy"))
     return folder
+
+
+def _shaky(text: str, outages: Mapping[str, Outage]) -> str:
+    """Let a release use the services behind the proxies."""
+    content = yaml.safe_load(text)
+    content["dlrn"]["repo_url"] = outages["repo"].url
+    places = (*content["registries"].values(), *content["image_servers"].values(), content["dlrn"])
+    for place in places:
+        place["connection"] += SUFFIX
+    return yaml.safe_dump(content, sort_keys=False)

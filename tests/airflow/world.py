@@ -10,6 +10,7 @@ from pathlib import Path
 from lab.airflow import Airflow
 from lab.airflow_api import AirflowApi, TaskInstance
 from lab.lab import Lab
+from lab.outage import Outage
 from rdo_promoter.clients.dlrn import DlrnClient
 from rdo_promoter.model.build import DlrnHash
 from tests.engine.rdo import Rdo
@@ -19,12 +20,16 @@ Tasks = Mapping[str, TaskInstance]
 
 @dataclass(frozen=True)
 class World:
-    """An Airflow and its services."""
+    """An Airflow and its services.
+
+    :param outages: what stands before the services of some releases, by the Connection's name.
+    """
 
     lab: Lab
     flow: Airflow
     api: AirflowApi
     releases: Path
+    outages: Mapping[str, Outage]
 
     @property
     def ledger(self) -> Path:
