@@ -19,7 +19,7 @@ from rdo_promoter.operators.source import PinBuildOperator, StartStageOperator
 from rdo_promoter.release import BrokenRelease, Release, Stage, load_releases, releases_folder
 from rdo_promoter.release.promotions import promote_step, services_of, stage_facts
 from rdo_promoter.sentinel import sentinel_dag
-from rdo_promoter.steps import Candidate, WaitFor
+from rdo_promoter.steps import Candidate, Promote, WaitFor
 from rdo_promoter.steps.context import Chain, StageContext
 from rdo_promoter.triggers.names import BUILD_TASK, SINCE_KEY, pull
 
@@ -159,6 +159,7 @@ def _stage(
             stage=stage.name,
             source=stage.source,
             before={name: task.task_id for name, task in before.items()},
+            labels=[step.label for step in stage.steps if isinstance(step, Candidate | Promote)],
             # A stage that was not chosen is skipped and must not take the next one with it; a failed one
             # must. Without a build nothing succeeded, and the whole run is skipped.
             trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,

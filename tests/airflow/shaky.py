@@ -1,4 +1,4 @@
-"""Services that can be broken for a while: the world's own, behind proxies, under Connections of their own."""
+"""Services that can be broken for a while: proxies before the world's own, with Connections of their own."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def look(lab: Lab, connections: dict[str, dict[str, Any]], monkeypatch: pytest.M
             {"rdo": ("registry_rdo", "team"), "dockerhub": ("registry_dockerhub", "team")},
             {"images": ("images_rdo", str(lab.image_folder))},
         )
-        return check_access(services, services.registries, services.servers)
+        return check_access(services, services.registries, services.servers, ["tripleo-ci-testing"])
 
     return look
 
@@ -66,6 +66,15 @@ def test_all_that_has_to_be_mended_is_said_at_once(
     assert "certificate could not be verified" in said
     assert "showed another host key than the one in extra 'host_key' of Connection 'images_rdo'" in said
     assert "open-sesame" not in said
+
+
+def test_a_user_who_may_only_look_is_told_before_anything_has_moved(
+    lab: Lab, connections: dict[str, dict[str, Any]], look: Any
+) -> None:
+    connections["dlrn_centos7_master"]["login"] = lab.dlrn.reader_username
+    connections["dlrn_centos7_master"]["password"] = lab.dlrn.reader_password
+    (problem,) = look().problems
+    assert "(user 'reader' is not allowed to do this); ask DLRN's administrators" in problem
 
 
 def test_a_service_that_is_down_is_a_note_and_no_problem(

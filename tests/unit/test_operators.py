@@ -108,8 +108,8 @@ class Dlrn:
     def now(self) -> int:
         return 1_000_000 + len(self.rows)
 
-    def check_credentials(self) -> None:
-        """Let everybody in."""
+    def check_may_promote(self, label: str) -> None:
+        """Let everybody promote."""
 
     def promote(self, build: DlrnHash, label: str) -> PromotionRow:
         if self.fails:
@@ -398,7 +398,9 @@ def test_a_dry_run_leaves_no_trace() -> None:
 
 def start(here: Any, dlrn: Dlrn | None = None) -> Any:
     before = {"upstream": "upstream.promote.verify", "phase1": "phase1.promote.verify"}
-    return made(StartStageOperator, dlrn, stage="phase2", source="current-rdo", before=before).execute(here)
+    return made(
+        StartStageOperator, dlrn, stage="phase2", source="current-rdo", before=before, labels=["passed"]
+    ).execute(here)
 
 
 def test_a_stage_that_was_not_chosen_is_left_out() -> None:
@@ -413,22 +415,22 @@ def test_a_chosen_stage_before_it_that_was_skipped_takes_it_along() -> None:
 
 def test_a_stage_does_not_begin_where_it_is_not_let_in() -> None:
     class Closed(Dlrn):
-        def check_credentials(self) -> None:
-            raise AuthError("DLRN refuses user 'promoter'")
+        def check_may_promote(self, label: str) -> None:
+            raise AuthError(f"DLRN refuses to promote to {label}")
 
     dlrn = Closed(rows=[PromotionRow("current-rdo", NEW, 77)])
-    refused = "nothing was changed; 1 problem.*\n  - DLRN refuses user 'promoter'"
+    refused = "nothing was changed; 1 problem.*\n  - DLRN refuses to promote to passed"
     with pytest.raises(AirflowFailException, match=refused):
         start(context(stages=["phase2"]), dlrn)
 
 
 def test_a_stage_begins_though_a_service_is_down_just_now() -> None:
     class Down(Dlrn):
-        def check_credentials(self) -> None:
-            raise ServiceError("DLRN gave no answer")
+        def check_may_promote(self, label: str) -> None:
+            raise ServiceError(f"DLRN gave no answer on {label}")
 
     dlrn = Down(rows=[PromotionRow("current-rdo", NEW, 77)])
-    assert start(context(stages=["phase2"]), dlrn)["notes"] == ["DLRN gave no answer"]
+    assert start(context(stages=["phase2"]), dlrn)["notes"] == ["DLRN gave no answer on passed"]
 
 
 def test_a_clock_that_is_wrong_is_reported() -> None:

@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 #: How often a promotion is posted at most, when it is known that the posts before did nothing.
 _POSTS = 3
 
+#: Git's name for "nothing": no commit has it.
+_NO_BUILD = DlrnHash("0" * 40, "0" * 40)
+
 
 class DlrnClient(DlrnReader):
     """One DLRN, with the right to promote and to vote.
@@ -34,6 +37,23 @@ class DlrnClient(DlrnReader):
         :raises AuthError: when DLRN refuses user and password, or there are none.
         """
         self._api.post("health", {})
+
+    def check_may_promote(self, label: str) -> None:
+        """Make sure that our user may promote to a label, without changing anything.
+
+        DLRN tells nobody what a user may do. But it looks at the user before it looks at the build, so it is
+        asked to promote a build that cannot exist: who may promote is told that there is no such build.
+
+        :raises AuthError: when DLRN refuses the user, or lets the user only look.
+        :raises ConfigError: when nobody may promote to the label.
+        """
+        check_label(label)
+        where = f"{self._api.where('POST', 'promote')} of no build to {label}"
+        try:
+            answer = self._api.post("promote", {**build_fields(_NO_BUILD), "promote_name": label})
+        except NotFoundError:
+            return
+        raise AnswerError(f"{where}: DLRN knows a build that cannot exist: {answer}")
 
     def promote(self, build: DlrnHash, label: str) -> PromotionRow:
         """Move a label to a build and return the promotion as DLRN then tells it.

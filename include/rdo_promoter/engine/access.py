@@ -30,13 +30,16 @@ class Access:
     notes: tuple[str, ...] = ()
 
 
-def check_access(services: Services, registries: Iterable[str], servers: Iterable[str]) -> Access:
+def check_access(
+    services: Services, registries: Iterable[str], servers: Iterable[str], labels: Iterable[str]
+) -> Access:
     """Log in to DLRN, to registries and to image servers.
 
     :param registries: names of the release's registries.
     :param servers: names of its image servers.
+    :param labels: labels that have to be moved in DLRN; without any nobody has to log in there.
     """
-    doors: dict[str, Callable[[], None]] = {"DLRN": partial(_log_in, services)}
+    doors: dict[str, Callable[[], None]] = {"DLRN": partial(_may_promote, services, tuple(labels))}
     doors |= {f"registry {name}": partial(_ping, services, name) for name in registries}
     doors |= {f"image server {name}": partial(_enter, services, name) for name in servers}
     problems, notes = [], []
@@ -53,8 +56,9 @@ def check_access(services: Services, registries: Iterable[str], servers: Iterabl
     return Access(tuple(problems), tuple(notes))
 
 
-def _log_in(services: Services) -> None:
-    services.dlrn.check_credentials()
+def _may_promote(services: Services, labels: Iterable[str]) -> None:
+    for label in labels:
+        services.dlrn.check_may_promote(label)
 
 
 def _ping(services: Services, name: str) -> None:

@@ -59,7 +59,7 @@ def preflight(promotion: Promotion, services: Services) -> Preflight:
     :raises SupersededError: when a newer build holds the label.
     """
     found = look(promotion, services)
-    services.dlrn.check_credentials()
+    services.dlrn.check_may_promote(promotion.label)
     if found.plan.problems:
         raise PreflightError(promotion.subject, found.plan.problems)
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow.sdk import Context
@@ -96,12 +96,16 @@ class StartStageOperator(PromoterOperator):
     :param stage: the stage's name.
     :param source: the label that the stage starts from.
     :param before: the last task of each stage before it, by the stage's name.
+    :param labels: the labels that the stage moves in DLRN.
     """
 
-    def __init__(self, *, stage: str, source: str, before: Mapping[str, str], **kwargs: Any) -> None:
+    def __init__(
+        self, *, stage: str, source: str, before: Mapping[str, str], labels: Sequence[str] = (), **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.stage = stage
         self.source = source
+        self.labels = tuple(labels)
         self.before = dict(before)
 
     def act(self, context: Context) -> Result:
@@ -128,7 +132,7 @@ class StartStageOperator(PromoterOperator):
 
     def _check_access(self, build: Build) -> list[str]:
         """Refuse to begin when a service will not let us in; return what does not answer just now."""
-        found = check_access(self.services, self.services.registries, self.services.servers)
+        found = check_access(self.services, self.services.registries, self.services.servers, self.labels)
         for note in found.notes:
             self.log.warning("%s %s", build.short, note)
         if found.problems:
