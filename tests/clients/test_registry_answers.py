@@ -73,16 +73,6 @@ def test_a_digest_is_computed_where_the_registry_names_none() -> None:
     assert (found.digest, found.size) == (digest_of(body), len(body))
 
 
-def test_a_bearer_challenge_is_explained() -> None:
-    challenge = {"WWW-Authenticate": 'Bearer realm="https://auth.example.org/token",service="registry"'}
-    with (
-        FakeRegistry(lambda *_: Answer(401, headers=challenge)) as fake,
-        faulty(fake) as registry,
-        pytest.raises(AuthError, match="bearer token"),
-    ):
-        registry.ping()
-
-
 def test_forbidden_is_an_auth_error_in_the_registrys_words() -> None:
     body = b'{"errors": [{"code": "DENIED", "message": "requested access is denied"}]}'
     options = {"username": "robot", "password": "hidden-word"}

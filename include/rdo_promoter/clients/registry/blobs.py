@@ -11,7 +11,7 @@ import requests
 
 from rdo_promoter.clients.registry.manifest import Descriptor, check_repository, spell
 from rdo_promoter.clients.registry.pool import StoppedError
-from rdo_promoter.clients.registry.transport import Transport
+from rdo_promoter.clients.registry.transport import StaleTokenError, Transport
 from rdo_promoter.errors import AnswerError, DigestMismatchError, ServiceError
 
 #: Bytes held in memory of a blob that passes through.
@@ -39,6 +39,7 @@ class Blobs:
             "HEAD",
             _path(repository, digest),
             what=f"look for blob {spell(repository, digest)}",
+            repository=repository,
             ok=(200, 404),
         )
         return answer.status_code == 200
@@ -51,7 +52,9 @@ class Blobs:
         :raises ServiceError: when the registry does not answer, also in the middle.
         """
         what = f"get blob {spell(repository, blob.digest)}"
-        answer = self._transport.request("GET", _path(repository, blob.digest), what=what, stream=True)
+        answer = self._transport.request(
+            "GET", _path(repository, blob.digest), what=what, repository=repository, stream=True
+        )
         with closing(answer):
             yield self._transport.stream(answer, CHUNK, what=what)
 
@@ -66,15 +69,24 @@ class Blobs:
             "POST",
             _path(repository, "uploads/"),
             what=what,
+            repository=repository,
+            mount_from=source,
             ok=(201, 202),
             params={"mount": digest, "from": source},
         )
         return None if answer.status_code == 201 else self._location(answer, what)
 
     def cancel(self, repository: str, location: str) -> None:
-        """Forget an upload that is not needed; a registry that cannot forgets it later by itself."""
+        """Forget an upload that is not needed; a registry that cannot forgets it later by itself.
+
+        Some want a right to delete for this, which nothing else here needs.
+        """
         self._transport.request(
-            "DELETE", location, what=f"cancel an upload to {repository}", ok=(200, 202, 204, 400, 404, 405)
+            "DELETE",
+            location,
+            what=f"cancel an upload to {repository}",
+            repository=repository,
+            ok=(200, 202, 204, 400, 401, 403, 404, 405),
         )
 
     def upload(
@@ -93,17 +105,23 @@ class Blobs:
         :param stop: ends the upload when set.
         :return: bytes sent by the upload that succeeded; 0 when one with a lost answer had succeeded before.
         :raises ServiceError: when source or target failed `ATTEMPTS` times.
+        :raises AuthError: when the registry refuses two tokens in turn.
         :raises DigestMismatchError: when the content is not what the digest says.
         """
         stop = stop or Event()
+        renewed = False
         for attempt in range(1, ATTEMPTS + 1):
             location = location or self._begin(repository)
             try:
                 self._send(repository, blob, opener, location, stop)
                 return blob.size
-            except ServiceError:
+            except ServiceError as error:
                 if attempt == ATTEMPTS:
                     raise
+                if isinstance(error, StaleTokenError):
+                    if renewed:
+                        raise error.refused from error
+                    renewed = True
             if stop.wait(self._transport.backoff * 2**attempt):
                 raise StoppedError
             # The answer may have been lost, not the blob.
@@ -114,7 +132,9 @@ class Blobs:
 
     def _begin(self, repository: str) -> str:
         what = f"begin an upload to {repository}"
-        answer = self._transport.request("POST", _path(repository, "uploads/"), what=what, ok=(202,))
+        answer = self._transport.request(
+            "POST", _path(repository, "uploads/"), what=what, repository=repository, ok=(202,)
+        )
         return self._location(answer, what)
 
     def _send(self, repository: str, blob: Descriptor, opener: Opener, location: str, stop: Event) -> None:
@@ -124,6 +144,7 @@ class Blobs:
                 "PUT",
                 location,
                 what=what,
+                repository=repository,
                 ok=(201,),
                 headers={"Content-Type": "application/octet-stream"},
                 params={"digest": blob.digest},

@@ -22,7 +22,7 @@ from rdo_promoter.clients.registry.manifest import (
 )
 from rdo_promoter.clients.registry.pool import run_all
 from rdo_promoter.clients.registry.transport import Transport
-from rdo_promoter.errors import AnswerError, DigestMismatchError
+from rdo_promoter.errors import AnswerError, AuthError, DigestMismatchError
 
 
 class _Tags(BaseModel):
@@ -83,13 +83,27 @@ class Registry:
         self._transport.close()
 
     def ping(self) -> None:
-        """Ask whether the registry is there and accepts the login.
+        """Ask whether the registry is there and accepts the login, if there is one.
 
         :raises AuthError: when it does not accept it.
         :raises ServiceError: when it does not answer.
         :raises NotFoundError: when this address is no registry.
         """
-        self._transport.request("GET", "/v2/", what="ask for the API version")
+        try:
+            self._transport.request("GET", "/v2/", what="ask for the API version")
+        except AuthError:
+            # A registry that hands out tokens tells for each repository what everybody may read, and quay.io
+            # has no token for a user without a login who names no repository.
+            if not (self._transport.auth.anonymous and self._transport.auth.wants_tokens):
+                raise
+
+    def will_write(self, repositories: Iterable[str]) -> None:
+        """Announce repositories that will be written to, so that one token serves for all of it.
+
+        Looking at a repository does not announce it: quay.io makes a repository that does not exist as soon
+        as somebody who may do that asks for a token to push to it.
+        """
+        self._transport.auth.will_write(repositories)
 
     def head(self, repository: str, reference: str) -> Descriptor | None:
         """Return what a tag or digest names, or None when it does not exist.
@@ -98,7 +112,12 @@ class Registry:
         """
         what = f"look at {spell(repository, reference)}"
         answer = self._transport.request(
-            "HEAD", _path(repository, reference), what=what, ok=(200, 404), headers={"Accept": ACCEPT}
+            "HEAD",
+            _path(repository, reference),
+            what=what,
+            repository=repository,
+            ok=(200, 404),
+            headers={"Accept": ACCEPT},
         )
         if answer.status_code == 404:
             return None
@@ -127,7 +146,11 @@ class Registry:
         """
         what = f"get {spell(repository, reference)}"
         answer = self._transport.request(
-            "GET", _path(repository, reference), what=what, headers={"Accept": ACCEPT}
+            "GET",
+            _path(repository, reference),
+            what=what,
+            repository=repository,
+            headers={"Accept": ACCEPT},
         )
         manifest = parse_manifest(
             answer.headers.get("Content-Type", ""), answer.content, what=self._transport.where(what)
@@ -147,6 +170,7 @@ class Registry:
             "PUT",
             _path(repository, reference),
             what=f"put {spell(repository, reference)}",
+            repository=repository,
             ok=(200, 201),
             headers={"Content-Type": manifest.media_type},
             body=manifest.body,
@@ -162,6 +186,7 @@ class Registry:
         :return: False when it named it already and nothing was sent.
         :raises NotFoundError: when the repository does not have the digest.
         """
+        self.will_write([repository])
         found = self.head(repository, tag)
         if found is not None and found.digest == digest:
             return False
@@ -179,7 +204,7 @@ class Registry:
         asked: set[str] = set()
         while address and address not in asked:
             asked.add(address)
-            answer = self._transport.request("GET", address, what=what)
+            answer = self._transport.request("GET", address, what=what, repository=repository)
             try:
                 tags += _Tags.model_validate_json(answer.content).tags or ()
             except ValidationError as error:

@@ -147,6 +147,7 @@ def copy(source: Registry, target: Registry, items: Iterable[CopyItem]) -> CopyR
             f"registry {source.name} and registry {target.name} are the same: tag by digest instead"
         )
     wanted = _distinct(items, target)
+    target.will_write(item.target_repository for item in wanted)
     stop = Event()
     carrier = Carrier(target, stop=stop)
 
