@@ -103,6 +103,7 @@ def inspect(lab: Lab, full_hash: str, previous: str) -> Report:
     :param previous: the build that held it before.
     """
     label, containers = lab.release.promoted, len(lab.release.containers)
+    used = [registry for registry in lab.registries if registry.name in lab.release.namespaces]
     links = {label: full_hash, f"previous-{label}": previous}
     checks = [_guarded(f"DLRN: {name} is {build}", _dlrn(lab, build, name)) for name, build in links.items()]
     checks += [
@@ -110,13 +111,12 @@ def inspect(lab: Lab, full_hash: str, previous: str) -> Report:
             f"{registry.name}: {containers} containers tagged {label} and {full_hash}, same bytes as built",
             _registry(lab, registry, full_hash, label),
         )
-        for registry in lab.registries
+        for registry in used
     ]
     checks += [
         _guarded(f"images: {name} -> {build}", _link(lab, name, build)) for name, build in links.items()
     ]
-    registries = len(tuple(lab.registries))
-    return Report(full_hash, label, containers, registries, len(links), tuple(checks))
+    return Report(full_hash, label, containers, len(used), len(links), tuple(checks))
 
 
 def _guarded(what: str, problems: Iterator[str]) -> Check:

@@ -141,7 +141,7 @@ class Lab:
     def _servers(self) -> tuple[Service, ...]:
         return (
             *dlrn.services(self.root),
-            *(registry.service for registry in self.registries),
+            *(service for registry in self.registries for service in registry.services),
             *(image_server.service(self.root, name) for name in image_server.SERVERS),
         )
 

@@ -1,11 +1,11 @@
-"""The lab's container registries: RDO's own, and one that stands in for docker.io."""
+"""The lab's container registries: RDO's own, and two that stand in for docker.io and quay.io."""
 
 from __future__ import annotations
 
 import base64
 import json
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from lab.certificates import server_certificate
 from lab.prerequisites import REGISTRY, SKOPEO
 from lab.secret_files import secret, write_secret
 from lab.service import HOST, LabError, Service
+from lab.tokens import ISSUER, SERVICE, TokenServer, token_server
 from rdo_promoter.clients.registry import Registry
 from rdo_promoter.errors import ServiceError
 
@@ -31,6 +32,7 @@ class LabRegistry:
     :param username: the login, None when it is open.
     :param password: its password.
     :param ca: certificate of the CA that signed its own, None when it speaks plain HTTP.
+    :param issuer: the token server that it asks for tokens of, None when it asks for none.
     """
 
     name: str
@@ -39,6 +41,12 @@ class LabRegistry:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     ca: Path | None = None
+    issuer: TokenServer | None = None
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """Its processes."""
+        return (self.service, *([self.issuer.service] if self.issuer else []))
 
     @property
     def url(self) -> str:
@@ -87,13 +95,15 @@ class LabRegistries:
 
     :param rdo: plain HTTP, open, as a registry inside a CI cloud.
     :param dockerhub: TLS with a CA of its own and basic auth.
+    :param quay: TLS with a CA of its own and bearer tokens.
     """
 
     rdo: LabRegistry
     dockerhub: LabRegistry
+    quay: LabRegistry
 
     def __iter__(self) -> Iterator[LabRegistry]:
-        return iter((self.rdo, self.dockerhub))
+        return iter((self.rdo, self.dockerhub, self.quay))
 
 
 def registries(root: Path) -> LabRegistries:
@@ -103,29 +113,50 @@ def registries(root: Path) -> LabRegistries:
 
     :param root: the lab's folder.
     """
-    rdo, hub = root / "registries" / "rdo", root / "registries" / "dockerhub"
+    rdo, hub, quay = (root / "registries" / name for name in ("rdo", "dockerhub", "quay"))
     password = secret(hub / "password")
     _htpasswd(hub / "htpasswd", "promoter", password)
-    ca = server_certificate(hub)
+    basic = {"htpasswd": {"realm": "lab", "path": str(hub / "htpasswd")}}
+    ca = server_certificate(quay)
+    issuer = token_server("quay-tokens", root / "run", quay / "tokens", quay)
     return LabRegistries(
         rdo=_registry("rdo", root, rdo),
-        dockerhub=_registry("dockerhub", root, hub, username="promoter", password=password, ca=ca),
+        dockerhub=_registry(
+            "dockerhub", root, hub, basic, username="promoter", password=password, ca=server_certificate(hub)
+        ),
+        quay=_registry(
+            "quay",
+            root,
+            quay,
+            _token_auth(issuer),
+            username="promoter",
+            password=issuer.password("promoter"),
+            ca=ca,
+            issuer=issuer,
+        ),
     )
+
+
+def _token_auth(issuer: TokenServer) -> dict[str, object]:
+    names = {"realm": issuer.realm, "service": SERVICE, "issuer": ISSUER}
+    return {"token": {**names, "rootcertbundle": str(issuer.trusted)}}
 
 
 def _registry(
     name: str,
     root: Path,
     folder: Path,
+    auth: Mapping[str, object] | None = None,
     *,
     username: str | None = None,
     password: str | None = None,
     ca: Path | None = None,
+    issuer: TokenServer | None = None,
 ) -> LabRegistry:
     def command(port: int) -> Sequence[str]:
         program = REGISTRY.require()
         conf = folder / "conf.yml"
-        write_secret(conf, yaml.safe_dump(_configuration(folder, port, tls=ca is not None)))
+        write_secret(conf, yaml.safe_dump(_configuration(folder, port, auth)))
         return [program, "serve", str(conf)]
 
     def ready(port: int) -> bool:  # noqa: ARG001 - the address has it
@@ -139,7 +170,7 @@ def _registry(
     # Half of its work would be collecting garbage; memory is not scarce here.
     env = {"GOGC": "400"}
     service = Service(name=f"registry-{name}", run=root / "run", command=command, ready=ready, env=env)
-    registry = LabRegistry(name, service, folder, username, password, ca)
+    registry = LabRegistry(name, service, folder, username, password, ca, issuer)
     return registry
 
 
@@ -147,7 +178,7 @@ def _verify(ca: Path | None) -> str | bool:
     return str(ca) if ca else True
 
 
-def _configuration(folder: Path, port: int, *, tls: bool) -> dict[str, object]:
+def _configuration(folder: Path, port: int, auth: Mapping[str, object] | None) -> dict[str, object]:
     http: dict[str, object] = {"addr": f"{HOST}:{port}", "secret": secret(folder / "http-secret")}
     conf: dict[str, object] = {
         "version": 0.1,
@@ -161,9 +192,9 @@ def _configuration(folder: Path, port: int, *, tls: bool) -> dict[str, object]:
         "validation": {"manifests": {"urls": {"allow": ["^https://"]}}},
         "http": http,
     }
-    if tls:
+    if auth is not None:
         http["tls"] = {"certificate": str(folder / "server.crt"), "key": str(folder / "server.key")}
-        conf["auth"] = {"htpasswd": {"realm": "lab", "path": str(folder / "htpasswd")}}
+        conf["auth"] = dict(auth)
     return conf
 
 

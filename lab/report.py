@@ -58,15 +58,19 @@ def status_lines(lab: Lab) -> tuple[list[str], bool]:
 
 
 def _addresses(lab: Lab) -> Iterator[str]:
-    facts, hub = lab.dlrn, lab.registries.dockerhub
+    facts = lab.dlrn
     yield f"DLRN API      {facts.api_url}"
     users = ", ".join((facts.username, facts.ci_username, facts.reader_username))
     yield f"  logins      {users}: {lab.root / 'dlrn' / 'secrets.json'}"
     yield f"repositories  {facts.repo_url}"
-    yield f"registry rdo  {lab.registries.rdo.url}"
-    yield f"dockerhub     {hub.url}"
-    yield f"  login       {hub.username}: {hub.folder / 'password'}"
-    yield f"  CA          {hub.ca}"
+    for registry in lab.registries:
+        yield f"registry      {registry.url} ({registry.name})"
+        if issuer := registry.issuer:
+            yield f"  tokens      {issuer.realm}: {issuer.folder / 'accounts'}"
+        elif registry.username:
+            yield f"  login       {registry.username}: {registry.folder / 'password'}"
+        if registry.ca:
+            yield f"  CA          {registry.ca}"
     for name, server in (("images", lab.images), ("mirror rh1", lab.mirror)):
         folder = server.path(lab.release.name)
         yield f"{name:<13} sftp://{server.username}@{server.host}:{server.port}{folder}"

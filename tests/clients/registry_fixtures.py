@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from lab.faults import FaultProxy
 from lab.registries import LabRegistries, LabRegistry, registries
 from lab.service import HOST, Service
 from rdo_promoter.clients.registry import Registry
@@ -23,17 +24,18 @@ _ACCESS = re.compile(r'"(?P<method>[A-Z]+) (?P<path>\S+) HTTP/1\.1" (?P<status>\
 
 @contextmanager
 def running_registries(root: Path) -> Iterator[LabRegistries]:
-    """Start both registries of a lab in this folder and end them afterwards."""
+    """Start the registries of a lab in this folder and end them afterwards."""
     found = registries(root)
+    services = [service for each in found for service in each.services]
     try:
-        for each in found:
-            each.service.start()
-        for each in found:
-            each.service.wait_ready()
+        for service in services:
+            service.start()
+        for service in services:
+            service.wait_ready()
         yield found
     finally:
-        for each in found:
-            each.service.stop()
+        for service in services:
+            service.stop()
 
 
 def new_namespace() -> str:
@@ -198,6 +200,6 @@ class FakeRegistry:
             connection.close()
 
 
-def faulty(fake: FakeRegistry, **options: Any) -> Registry:
+def faulty(fake: FakeRegistry | FaultProxy, **options: Any) -> Registry:
     """Return a client of the fake that does not wait long between its tries."""
     return Registry(fake.url, **{"name": "faulty", "retries": 2, "backoff": 0.01, **options})

@@ -24,7 +24,7 @@ def registries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabRegistri
         yield running
 
 
-@pytest.fixture(params=["rdo", "dockerhub"])
+@pytest.fixture(params=["rdo", "dockerhub", "quay"])
 def lab(request: pytest.FixtureRequest, registries: LabRegistries) -> LabRegistry:
     found: LabRegistry = getattr(registries, request.param)
     return found

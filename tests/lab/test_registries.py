@@ -12,12 +12,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from lab import overlay, prerequisites
 from lab.images import build_image, kind_of, push_build
+from lab.jwt import Signer
 from lab.registries import LabRegistries, registries
 from lab.service import LabError
+from lab.tokens import ISSUER, SERVICE, granted
 from rdo_promoter.clients.registry import Registry, digest_of, heads
+from rdo_promoter.clients.registry.bearer import Scope, spell_scopes
 from rdo_promoter.clients.registry.manifest import DOCKER_MANIFEST, MANIFEST_TYPES
 from rdo_promoter.errors import AuthError, ConfigError
 from tests.clients.registry_fixtures import new_namespace, running_registries
@@ -97,6 +101,7 @@ def test_a_whole_build_is_pushed_and_pushing_again_changes_nothing(running: LabR
     for lab, names in (
         (running.rdo, overlay.read().short_names),
         (running.dockerhub, overlay.read().short_names[:12]),
+        (running.quay, overlay.read().short_names[:6]),
     ):
         repositories = [f"{namespace}/{name}" for name in names]
         with lab.client() as registry:
@@ -117,6 +122,57 @@ def test_the_stand_in_for_docker_io_wants_its_own_login_and_ca(running: LabRegis
         registry.ping()
 
 
+def test_the_stand_in_for_quay_io_wants_a_token_of_its_token_server(running: LabRegistries) -> None:
+    quay = running.quay
+    assert quay.issuer is not None
+    # Basic authentication is for the token server alone.
+    answer = requests.get(
+        f"{quay.url}/v2/", auth=("promoter", str(quay.password)), verify=str(quay.ca), timeout=10
+    )
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"] == f'Bearer realm="{quay.issuer.realm}",service="{SERVICE}"'
+    with quay.client(verify=True) as registry, pytest.raises(ConfigError):
+        registry.ping()
+    with quay.client() as registry:
+        registry.ping()
+
+
+@pytest.mark.parametrize(
+    ("account", "asked", "expected"),
+    [
+        ("promoter", "repository:team/a:pull,push", "repository:team/a:pull,push"),
+        ("promoter", "repository:team/a:delete,pull,push", "repository:team/a:pull,push"),
+        ("promoter", "registry:catalog:*", ""),
+        ("promoter", "repository:a:pull repository:b:pull", "repository:a:pull repository:b:pull"),
+        ("reader", "repository:team/a:pull,push", "repository:team/a:pull"),
+        ("reader", "repository:team/a:push", ""),
+        ("", "repository:team/a:pull", ""),
+        ("", "repository:public/a:pull,push", "repository:public/a:pull"),
+        ("nobody", "repository:team/a:pull", ""),
+        ("promoter", "", ""),
+    ],
+)
+def test_a_token_allows_what_the_account_may_do(account: str, asked: str, expected: str) -> None:
+    assert spell_scopes(granted(account, asked.split())) == expected
+
+
+@pytest.mark.parametrize(("valid", "status"), [(300, 404), (-50, 404), (-60, 401)])
+def test_the_registry_takes_a_token_for_a_minute_beyond_its_end(
+    running: LabRegistries, valid: int, status: int
+) -> None:
+    """Distribution's leeway for clocks that differ: tests of expiry have to know it."""
+    signer = Signer(running.quay.folder / "tokens" / "signing")
+    scopes = (Scope("repository", "team/nothing", ("pull",)),)
+    token = signer.token(ISSUER, "promoter", SERVICE, scopes, valid=valid)
+    answer = requests.get(
+        f"{running.quay.url}/v2/team/nothing/tags/list",
+        headers={"Authorization": f"Bearer {token}"},
+        verify=str(running.quay.ca),
+        timeout=10,
+    )
+    assert answer.status_code == status
+
+
 def test_its_certificate_is_valid_for_localhost_too(running: LabRegistries) -> None:
     lab = running.dockerhub
     url = lab.url.replace("127.0.0.1", "localhost")
@@ -128,10 +184,12 @@ def test_its_certificate_is_valid_for_localhost_too(running: LabRegistries) -> N
 
 def test_secrets_are_for_the_owner_alone_and_of_each_lab(tmp_path: Path) -> None:
     first, second = registries(tmp_path / "one"), registries(tmp_path / "two")
-    assert first.dockerhub.password != second.dockerhub.password
-    assert str(first.dockerhub.password) not in repr(first)
+    for name in ("dockerhub", "quay"):
+        passwords = [str(getattr(each, name).password) for each in (first, second)]
+        assert passwords[0] != passwords[1]
+        assert passwords[0] not in repr(first)
     files = [file for file in (tmp_path / "one" / "registries").rglob("*") if file.is_file()]
-    assert {"password", "htpasswd", "server.key", "ca.crt"} <= {file.name for file in files}
+    assert {"password", "htpasswd", "server.key", "ca.crt", "promoter"} <= {file.name for file in files}
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
 
 
