@@ -162,6 +162,47 @@ def test_registry_certificate_is_verified(registries: LabRegistries, define: Def
     assert "certificate" in str(e.value).lower()
 
 
+@pytest.mark.parametrize("wrong", [False, True])
+def test_registry_with_tokens(registries: LabRegistries, define: Define, wrong: bool) -> None:
+    quay = registries.quay
+    password = "open-sesame" if wrong else quay.password
+    fields = {"conn_type": "docker", "host": quay.url, "extra": {"ca": str(quay.ca)}}
+    conn_id = define("registry_test", login=quay.username, password=password, **fields)
+    with RegistryHook(conn_id).get_conn() as registry:
+        if not wrong:
+            registry.ping()
+            return
+        with pytest.raises(AuthError, match=r"get a token .* refuses the login 'promoter'") as caught:
+            registry.ping()
+        assert "open-sesame" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("docker.io", "https://registry-1.docker.io"),
+        ("https://docker.io/", "https://registry-1.docker.io"),
+        ("https://index.docker.io/v1/", "https://registry-1.docker.io"),
+        ("hub.docker.com", "https://registry-1.docker.io"),
+        ("registry-1.docker.io", "https://registry-1.docker.io"),
+        # The login never goes there in clear text, whatever somebody wrote.
+        ("http://docker.io", "https://registry-1.docker.io"),
+        ("docker.io:5000", "https://docker.io:5000"),
+        ("quay.io", "https://quay.io"),
+    ],
+)
+def test_registry_by_the_name_that_images_have(define: Define, host: str, url: str) -> None:
+    conn_id = define("registry_test", conn_type="docker", host=host, login="robot", password="x")
+    with RegistryHook(conn_id).get_conn() as registry:
+        assert registry.url == url
+
+
+def test_a_repository_in_the_address_of_docker_io_is_refused(define: Define) -> None:
+    conn_id = define("registry_test", conn_type="docker", host="docker.io/tripleomaster")
+    with pytest.raises(ConfigError, match=r"for docker\.io https://registry-1\.docker\.io"):
+        RegistryHook(conn_id).get_conn()
+
+
 def test_registry_refuses_a_wrong_password(registries: LabRegistries, define: Define) -> None:
     hub = registries.dockerhub
     fields = {"conn_type": "docker", "host": hub.url, "login": hub.username, "extra": {"ca": str(hub.ca)}}
