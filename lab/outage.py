@@ -9,8 +9,8 @@ import selectors
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import TracebackType
@@ -28,7 +28,7 @@ from lab.service import HOST, LabError
 MODES = {
     "down": "connections are refused, those that exist are cut",
     "slow": "what was asked for is done, and its answer comes late",
-    "429": "nothing is done, and the answer is 429 with Retry-After: 1",
+    "429": "nothing is done, and the answer is 429 with Retry-After",
     "503": "nothing is done, and the answer is 503",
     "cut": "what was asked for is done, and its answer ends in the middle",
     "full": "what takes space fails as it does when the disk is full",
@@ -43,10 +43,7 @@ CUT_AFTER = 2750
 
 _CHUNK = 2**16
 
-_LATER = {
-    "429": Answer(429, "Too Many Requests", (("Retry-After", "1"), ("Content-Type", "text/plain"))),
-    "503": Answer(503, "Service Unavailable", (("Content-Type", "text/plain"),)),
-}
+_TEXT = ("Content-Type", "text/plain")
 
 
 @dataclass(frozen=True)
@@ -54,6 +51,25 @@ class _State:
     how: str | None = None
     seconds: float = 0.0
     after: int = 0
+    #: HTTP requests that had come when this began.
+    since: int = 0
+    retry_after: int = 1
+
+    @property
+    def down(self) -> bool:
+        return self.how == "down" and self.after == 0
+
+    def answer_to(self, request: Request) -> Answer | None:
+        """Return what is answered in place of the service."""
+        if self.how == "429":
+            return Answer(429, "Too Many Requests", (("Retry-After", str(self.retry_after)), _TEXT))
+        if self.how == "503":
+            return Answer(503, "Service Unavailable", (_TEXT,))
+        return answer_when_full(request) if self.how == "full" else None
+
+    def hits(self, request: int) -> bool:
+        """Tell whether it is the turn of a request; without a number to wait for also of one under way."""
+        return self.after == 0 or request > self.since + self.after
 
 
 class Outage:
@@ -64,6 +80,8 @@ class Outage:
     :param tls: certificate and key, when the service speaks TLS with them; the proxy does as well.
     :param http: False for a service that speaks something else, whose bytes are passed on as they are.
     :param listen: the proxy's own port; by default a free one.
+    :param names: what stands in place of what in the headers of answers, so that an address that the service
+        names is reached over another proxy.
     """
 
     def __init__(
@@ -74,7 +92,9 @@ class Outage:
         *,
         http: bool = True,
         listen: int | None = None,
+        names: Mapping[str, str] | None = None,
     ) -> None:
+        self._names = dict(names or {})
         self._target = (host, port)
         self._http = http
         self._server_tls = _server_context(tls) if tls else None
@@ -112,12 +132,16 @@ class Outage:
         """What is wrong at the moment, None when nothing is."""
         return self._state.how
 
-    def break_(self, how: str, *, seconds: float = 5.0, after: int = CUT_AFTER) -> None:
+    def break_(
+        self, how: str, *, seconds: float = 5.0, after: int | None = None, retry_after: int = 1
+    ) -> None:
         """Break the service, also when it is broken in another way already.
 
         :param how: one of `MODES`.
         :param seconds: by how much each answer comes late when it is slow.
-        :param after: how many bytes of the service a connection carries before it is cut, at TCP level.
+        :param after: how much goes well before it: HTTP requests from now on; at TCP level bytes of the
+            service on each connection, by default none, and `CUT_AFTER` before it is cut.
+        :param retry_after: seconds that a 429 asks its client to wait.
         :raises LabError: when there is no such way.
         """
         known = tuple(MODES) if self._http else TCP_MODES
@@ -127,7 +151,9 @@ class Outage:
                 f"a service cannot be broken by {how!r}{f', did you mean {near[0]!r}' if near else ''}; "
                 f"there are {', '.join(known)}"
             )
-        self._switch(_State(how, seconds, after))
+        if after is None:
+            after = CUT_AFTER if how == "cut" and not self._http else 0
+        self._switch(_State(how, seconds, after, self.requests, retry_after))
 
     def mend(self) -> None:
         """Let everything work again; answers that are late come at once."""
@@ -152,12 +178,18 @@ class Outage:
     def _switch(self, state: _State) -> None:
         with self._changed:
             before, self._state = self._state, state
-            if state.how == "down" != before.how:
+            if state.down and not before.down:
                 # A socket that was shut keeps its port and refuses connections until it listens again.
                 _shut(self._listener, *self._open)
-            elif before.how == "down" != state.how:
+            elif before.down and not state.down:
                 self._listener.listen(128)
             self._changed.notify_all()
+
+    def _go_down(self, planned: _State) -> None:
+        """Go down, as it was planned for now, unless it was mended meanwhile; this connection ends with it."""
+        with self._changed:
+            if self._state is planned:
+                self._switch(_State("down"))
 
     def _run(self, target: Callable[..., None], *arguments: object) -> bool:
         """Run something in a thread; return False when it is too late for that."""
@@ -179,7 +211,7 @@ class Outage:
     def _accept(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._closed or self._state.how != "down")
+                self._changed.wait_for(lambda: self._closed or not self._state.down)
                 if self._closed:
                     return
             try:
@@ -194,7 +226,7 @@ class Outage:
         """Keep a connection where it can be cut, and close it in the end."""
         with contextlib.closing(connection):
             with self._changed:
-                if self._closed or self._state.how == "down":
+                if self._closed or self._state.down:
                     raise ConnectionAbortedError("broken meanwhile")
                 self._open.add(connection)
             try:
@@ -216,17 +248,26 @@ class Outage:
         request = relay.read(handler)
         with self._changed:
             self._requests += 1
-            how = self._state.how
-        ready = answer_when_full(request) if how == "full" else _LATER.get(how or "")
-        answer = ready or self._forward(request)
-        state = self._late()
-        head, body = relay.encode(answer, handler)
-        if state.how == "cut":
+            number, state = self._requests, self._state
+        hit = state.hits(number)
+        if hit and state.how == "down":
+            self._go_down(state)
+            return
+        answer = (state.answer_to(request) if hit else None) or self._forward(request)
+        state = self._late(number)
+        head, body = relay.encode(self._renamed(answer), handler)
+        if state.how == "cut" and state.hits(number):
             handler.close_connection = True
             # An answer without its last headers would pass for a whole one.
             handler.wfile.write(head + body[: len(body) // 2] if body else head[:10])
         else:
             handler.wfile.write(head + body)
+
+    def _renamed(self, answer: Answer) -> Answer:
+        headers = answer.headers
+        for theirs, ours in self._names.items():
+            headers = tuple((name, value.replace(theirs, ours)) for name, value in headers)
+        return replace(answer, headers=headers)
 
     def _forward(self, request: Request) -> Answer:
         upstream = relay.connection(*self._target, self._client_tls)
@@ -234,10 +275,13 @@ class Outage:
         with self._kept(upstream.sock):
             return relay.forward(request, upstream)
 
-    def _late(self) -> _State:
-        """Wait as long as it is slow, and return what is wrong then."""
+    def _late(self, number: int) -> _State:
+        """Wait as long as it is slow, and return what is wrong then.
+
+        :param number: which HTTP request it is, or how many bytes a connection has carried.
+        """
         with self._changed:
-            if self._state.how == "slow":
+            if self._state.how == "slow" and self._state.hits(number):
                 self._changed.wait_for(lambda: self._closed or self._state.how != "slow", self._state.seconds)
             return self._state
 
@@ -256,9 +300,11 @@ class Outage:
                     if not (data := source.recv(_CHUNK)):
                         return
                     if source is service:
-                        state = self._late()
-                        if state.how == "cut" and carried + len(data) > state.after:
+                        state = self._late(carried + len(data))
+                        if state.how in ("cut", "down") and carried + len(data) > state.after:
                             sink.sendall(data[: max(0, state.after - carried)])
+                            if state.how == "down":
+                                self._go_down(state)
                             return
                         carried += len(data)
                     sink.sendall(data)
