@@ -186,7 +186,7 @@ class Outage:
             self._changed.notify_all()
 
     def _go_down(self, planned: _State) -> None:
-        """Go down, as it was planned for now, unless it was mended meanwhile; this connection ends with it."""
+        """Go down, as it was planned for now, unless it was mended meanwhile."""
         with self._changed:
             if self._state is planned:
                 self._switch(_State("down"))

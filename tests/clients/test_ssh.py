@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from lab import image_server as lab
 from lab.image_server import ImageServerFacts
+from lab.outage import Outage
 from lab.ports import free_port
 from lab.service import HOST
-from rdo_promoter.clients import ssh
 from rdo_promoter.clients.image_server import ImageServer
 from rdo_promoter.clients.ssh import parse_host_key
 from rdo_promoter.errors import AuthError, ConfigError, ServiceError
@@ -175,19 +176,20 @@ def test_nobody_listens(facts: ImageServerFacts) -> None:
         pytest.fail("logged in")
 
 
-def test_server_that_says_nothing(facts: ImageServerFacts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ssh, "HANDSHAKE_TIMEOUT", 0.3)
+def test_server_that_says_nothing(facts: ImageServerFacts) -> None:
     with socket.create_server((HOST, 0)) as silent:
         port = silent.getsockname()[1]
-        with pytest.raises(ServiceError, match="does not answer"), login(facts, port=port):
+        with (
+            pytest.raises(ServiceError, match="does not answer"),
+            login(facts, port=port, handshake_timeout=0.3),
+        ):
             pytest.fail("logged in")
 
 
-def test_server_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ssh, "ANSWER_TIMEOUT", 0.3)
+def test_server_hangs(tmp_path: Path) -> None:
     with running_sshd(tmp_path) as service:
         facts = lab.facts(tmp_path)
-        with login(facts) as sftp:
+        with login(facts, answer_timeout=0.3) as sftp:
             server = ImageServer(sftp, root=str(facts.images), name="images")
             assert server.link(LABEL) is None
             listener = service.process()
@@ -196,3 +198,21 @@ def test_server_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                 session.suspend()
             with pytest.raises(ServiceError, match="image server images: read link"):
                 server.link(LABEL)
+
+
+def test_a_server_that_falls_silent_at_any_moment_of_the_login_is_not_waited_for(
+    facts: ImageServerFacts,
+) -> None:
+    """Each hundred bytes: shorter than every answer, so that none of them is left out."""
+
+    def log_in(after: int) -> str:
+        with Outage(HOST, facts.port, http=False) as server:
+            server.break_("slow", seconds=60, after=after)
+            settings = {"port": server.port, "handshake_timeout": 0.5, "answer_timeout": 0.5}
+            with pytest.raises(ServiceError) as caught, login(facts, **settings):
+                pytest.fail(f"logged in after {after} bytes")
+            return str(caught.value)
+
+    with ThreadPoolExecutor(8) as pool:
+        for said in pool.map(log_in, range(0, 2400, 100)):
+            assert f"does not answer the login of {facts.username}" in said

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
+from threading import Timer
 from typing import NoReturn
 
 import paramiko
@@ -17,7 +18,7 @@ from rdo_promoter.errors import AuthError, ConfigError, NotFoundError, ServiceEr
 #: Seconds to reach the server.
 CONNECT_TIMEOUT = 10.0
 
-#: Seconds for the banner, for the key exchange and for the login, each.
+#: Seconds for the banner, for the key exchange, for the login and for the SFTP session, each.
 HANDSHAKE_TIMEOUT = 30.0
 
 #: Seconds for one answer of the SFTP server; a disk that is woken up takes its time.
@@ -44,7 +45,11 @@ def connect(
     passphrase: str | None = None,
     password: str | None = None,
     host_key: str | None,
+    name: str = "SSH server",
     source: str = "the Connection",
+    connect_timeout: float = CONNECT_TIMEOUT,
+    handshake_timeout: float = HANDSHAKE_TIMEOUT,
+    answer_timeout: float = ANSWER_TIMEOUT,
 ) -> Iterator[paramiko.SFTPClient]:
     """Log in to an SSH server whose host key is known, and yield an SFTP session.
 
@@ -54,12 +59,17 @@ def connect(
     :param key_file: the file of a private key, instead of its text.
     :param passphrase: of the private key, when it is encrypted.
     :param host_key: the server's public key, as ``ssh-ed25519 AAAA...`` or only ``AAAA...``.
+    :param name: what the server is called in messages.
     :param source: what these settings were read from, for the messages.
+    :param connect_timeout: seconds to reach the server.
+    :param handshake_timeout: seconds for the banner, the key exchange, the login and the SFTP session, each.
+    :param answer_timeout: seconds for one answer of the SFTP server.
     :raises ConfigError: when a key cannot be read, or nothing to log in with is given.
     :raises AuthError: when the server shows no host key, another one, or refuses the login.
     :raises ServiceError: when the server does not answer.
     """
-    server = f"SSH server {host}:{port}"
+    server = f"{name} {host}:{port}"
+    silent = f"{server} does not answer the login of {username}"
     pinned = parse_host_key(host_key, source=source) if host_key else None
     key = _load_key(private_key, key_file, passphrase, source)
     if key is None and not password:
@@ -78,15 +88,15 @@ def connect(
                 username,
                 password=password,
                 pkey=key,
-                sock=_dial(host, port),
-                timeout=HANDSHAKE_TIMEOUT,
-                banner_timeout=HANDSHAKE_TIMEOUT,
-                auth_timeout=HANDSHAKE_TIMEOUT,
-                channel_timeout=HANDSHAKE_TIMEOUT,
+                sock=_dial(host, port, connect_timeout),
+                timeout=handshake_timeout,
+                banner_timeout=handshake_timeout,
+                auth_timeout=handshake_timeout,
+                channel_timeout=handshake_timeout,
                 allow_agent=False,
                 look_for_keys=False,
             )
-            sftp = _open_sftp(client)
+            sftp = _open_sftp(client, handshake_timeout, answer_timeout)
         except paramiko.BadHostKeyException as error:
             raise AuthError(
                 f"{server} showed another host key than the one in extra 'host_key' of {source}: "
@@ -94,9 +104,13 @@ def connect(
                 f"{_remedy(error.key, source)}"
             ) from error
         except paramiko.AuthenticationException as error:
-            _refused_login(error, f"{server}: login as {username}", source)
+            if _is_silence(error):
+                raise ServiceError(f"{silent}: {error}") from error
+            raise AuthError(
+                f"{server}: login as {username} was refused ({error}); check login and key of {source}"
+            ) from error
         except (paramiko.SSHException, EOFError, OSError) as error:
-            raise ServiceError(f"{server} does not answer: {_text(error)}") from error
+            raise ServiceError(f"{silent}: {_text(error)}") from error
         with sftp:
             yield sftp
 
@@ -199,30 +213,41 @@ def _load_key(
     )
 
 
-def _dial(host: str, port: int) -> socket.socket:
-    sock = socket.create_connection((host, port), timeout=CONNECT_TIMEOUT)
+def _dial(host: str, port: int, timeout: float) -> socket.socket:
+    sock = socket.create_connection((host, port), timeout=timeout)
     # paramiko leaves Nagle's algorithm on: small requests then wait for a delayed ACK, some ms each.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 
 
-def _open_sftp(client: paramiko.SSHClient) -> paramiko.SFTPClient:
+def _open_sftp(
+    client: paramiko.SSHClient, handshake_timeout: float, answer_timeout: float
+) -> paramiko.SFTPClient:
     transport = client.get_transport()
     assert transport is not None, "connect() has just made it"
     transport.set_keepalive(KEEPALIVE)
-    channel = transport.open_session(timeout=HANDSHAKE_TIMEOUT)
+    channel = transport.open_session(timeout=handshake_timeout)
     # Before SFTPClient, which reads the server's version at once and would wait for it for ever.
-    channel.settimeout(ANSWER_TIMEOUT)
-    channel.invoke_subsystem("sftp")
+    channel.settimeout(answer_timeout)
+    with _ended_after(transport, handshake_timeout):
+        channel.invoke_subsystem("sftp")
     return paramiko.SFTPClient(channel)
 
 
-def _refused_login(error: paramiko.AuthenticationException, what: str, source: str) -> NoReturn:
-    # paramiko has one class for "no" and for "no answer"; only its words tell them apart.
-    text = str(error)
-    if "timeout" in text or "EOF" in text:
-        raise ServiceError(f"{what}: {text}") from error
-    raise AuthError(f"{what} was refused ({text}); check login and key of {source}") from error
+@contextmanager
+def _ended_after(transport: paramiko.Transport, seconds: float) -> Iterator[None]:
+    """End the connection when this takes too long: paramiko waits for some answers for ever."""
+    timer = Timer(seconds, transport.close)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _is_silence(error: paramiko.AuthenticationException) -> bool:
+    """Tell "no answer" from "no": paramiko has one class for both, only its words tell them apart."""
+    return "timeout" in str(error) or "EOF" in str(error)
 
 
 def _text(error: BaseException) -> str:

@@ -85,6 +85,7 @@ class ImageServerHook(BaseHook):
             passphrase=extra.private_key_passphrase,
             password=connection.password or None,
             host_key=extra.host_key,
+            name=f"image server {self.name}",
             source=where,
         ) as sftp:
             yield ImageServer(sftp, root=self.root, name=self.name)
