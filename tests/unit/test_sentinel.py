@@ -135,6 +135,14 @@ def test_it_leaves_alone_what_others_complete(tmp_path: Path, case: dict[str, An
     assert read_claim(store[KEY]).holder == case.get("holder", RUN)
 
 
+@pytest.mark.parametrize("state", ["failed", "upstream_failed", "skipped"])
+def test_what_was_given_up_before_is_reported_and_not_gone_on_with(tmp_path: Path, state: str) -> None:
+    planned()
+    with pytest.raises(AirflowFailException, match="Put the step back and clear the whole group") as failed:
+        look(tmp_path, states={"upstream.promote.dlrn": state}, run_type="manual")
+    assert "it was begun" not in str(failed.value)
+
+
 def test_it_leaves_the_command_line_alone(tmp_path: Path) -> None:
     planned(via="command line")
     assert look(tmp_path)[0]["completed"] == []

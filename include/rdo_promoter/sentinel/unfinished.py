@@ -9,7 +9,7 @@ from airflow.sdk import BaseOperator, Context
 
 from rdo_promoter.engine import promote
 from rdo_promoter.engine.whole import carry_out
-from rdo_promoter.errors import PromoterError, TransientError
+from rdo_promoter.errors import PermanentError, PromoterError, TransientError
 from rdo_promoter.hooks.ledger import ledger
 from rdo_promoter.hooks.recipe import read_recipe
 from rdo_promoter.model.ledger import Planned, Promoted
@@ -29,6 +29,9 @@ from rdo_promoter.steps import Promote
 
 #: Seconds after its plan in which a promotion is left alone: a file that is edited may be gone for a moment.
 _GRACE = 600
+
+#: States of a promotion that was given up while its step was still there: not ours to go on with.
+_STOPPED = frozenset({"failed", "upstream_failed", "skipped"})
 
 
 class UnfinishedOperator(BaseOperator):
@@ -78,9 +81,16 @@ class UnfinishedOperator(BaseOperator):
             if (holder.dag_id, holder.run_id) != (plan.dag_id, plan.by):
                 self.log.info("%s: %s holds the label now", subject, holder)
                 return False
-            if works_now(group_states(context, holder)):
+            states = group_states(context, holder)
+            if works_now(states):
                 self.log.info("%s: a task of it is still at work", subject)
                 return False
+            if stopped := sorted(name for name, state in states.items() if state in _STOPPED):
+                raise PermanentError(
+                    f"{stopped[0]} had failed, or a person had stopped it, before the step was removed: "
+                    f"it is not gone on with ({plan.summary}). Put the step back and clear the whole group "
+                    f"{holder.group}, or promote a newer build to {plan.label}"
+                )
         age = services.dlrn.now() - plan.at
         if is_scheduled(context) and age < _GRACE:
             self.log.info("%s: planned %d s ago, completed after %d s", subject, age, _GRACE)
