@@ -113,6 +113,8 @@ def targets(root: Path, registries: LabRegistries, ci: Service) -> dict[str, Tar
     for registry in registries:
         tls = server_files(registry.folder) if registry.ca else None
         found.append(Target(registry.service, tuple(MODES), tls, full=partial(limit_files, registry.service)))
+        if registry.issuer:
+            found.append(Target(registry.issuer.service, HTTP_MODES, tls))
     for name in image_server.SERVERS:
         service = image_server.service(root, name)
         found.append(Target(service, (*TCP_MODES, "full"), http=False, full=partial(limit_files, service)))

@@ -56,7 +56,7 @@ def test_a_build_goes_from_consistent_through_both_stages(world: World) -> None:
             hashlib.sha256(
                 registry.inspect_raw(f"{release.namespace(registry.name)}/{container}", release.label)
             ).hexdigest()
-            for registry in world.lab.registries
+            for registry in (world.lab.registries.rdo, world.lab.registries.dockerhub)
         }
         assert digests == {str(state.tags["rdo"][container]).removeprefix("sha256:")}
 

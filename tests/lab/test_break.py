@@ -28,7 +28,7 @@ from tests.clients.sshd_fixtures import login
 pytestmark = pytest.mark.lab
 
 #: What these tests need of a lab.
-STARTED = ("dlrn-api", "dlrn-repo", "registry-dockerhub", "sshd")
+STARTED = ("dlrn-api", "dlrn-repo", "registry-dockerhub", "registry-quay", "quay-tokens", "sshd")
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +174,19 @@ def test_a_registry_with_tls_in_every_way(lab_: Lab, namespace: str) -> None:
         lab_.mend()
         push(client, f"{namespace}x")
         assert client.head(f"{namespace}x/cron", tag) is not None
+
+
+def test_a_token_server(lab_: Lab, namespace: str) -> None:
+    for how, message in (("down", "refused"), ("503", "503"), ("429", "429"), ("cut", "no answer")):
+        lab_.break_("quay-tokens", how)
+        with (
+            lab_.registries.quay.client(retries=1, backoff=0.01) as client,
+            pytest.raises(ServiceError, match=f"registry quay .*get a token for .*{message}"),
+        ):
+            client.head(f"{namespace}/cron", "current")
+    lab_.mend()
+    with lab_.registries.quay.client() as client:
+        assert client.head(f"{namespace}/cron", "current") is None
 
 
 def test_an_image_server_in_every_way(lab_: Lab) -> None:
