@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from lab import dlrn as lab_dlrn
@@ -23,6 +24,8 @@ from rdo_promoter.model.promotion import Promotion
 #: Among them a manifest list, an OCI index and an OCI image.
 CONTAINERS = ("mariadb", "ovn-sb-db-server", "nova-api", "cron")
 IMAGES = ("overcloud-full.tar", "ironic-python-agent.tar")
+#: Where promotions push to: basic authentication, and tokens.
+PUSH_TO = ("dockerhub", "quay")
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ class Rdo:
             source="rdo",
             containers=CONTAINERS,
             tag_in=("rdo",),
-            push_to=("dockerhub",),
+            push_to=PUSH_TO,
             images=IMAGES,
             link_on=("images",),
         )
@@ -120,21 +123,22 @@ class Rdo:
         """Take the first steps of a promotion, all by default."""
         wanted = self.promotion(build)
         found = promote.preflight(wanted, self)
-        for step in (
-            lambda: promote.copy_to(wanted, self, "dockerhub", found.was),
+        actions: list[Callable[[], object]] = [
+            *(partial(promote.copy_to, wanted, self, name, found.was) for name in PUSH_TO),
             lambda: promote.check_copies(wanted, self),
-            lambda: promote.tag_in(wanted, self, "dockerhub", found.was),
+            *(partial(promote.tag_in, wanted, self, name, found.was) for name in PUSH_TO),
             lambda: promote.tag_in(wanted, self, "rdo", found.was),
             lambda: promote.link_on(wanted, self, "images", found.was),
             lambda: promote.commit(wanted, self, found.was),
             lambda: promote.verify(wanted, self),
-        )[:steps]:
+        ]
+        for step in actions[:steps]:
             step()
 
     def tags(self, tag: str) -> dict[str, dict[str, str | None]]:
-        """Return what a tag names on both registries, by container."""
+        """Return what a tag names on each registry, by container."""
         found: dict[str, dict[str, str | None]] = {}
-        for name in ("rdo", "dockerhub"):
+        for name in ("rdo", *PUSH_TO):
             registry = self.registry(name)
             heads = {c: registry.head(f"{self.namespace(name)}/{c}", tag) for c in CONTAINERS}
             found[name] = {c: head.digest if head else None for c, head in heads.items()}

@@ -100,4 +100,4 @@ def test_the_knife_sees_every_write(rdo: Rdo, lab: Lab, monkeypatch: pytest.Monk
         cut(monkeypatch, knives["tag"]),
     ):
         rdo.promote(new)
-    assert {write: knife.calls for write, knife in knives.items()} == {"promote": 2, "set_link": 2, "tag": 8}
+    assert {write: knife.calls for write, knife in knives.items()} == {"promote": 2, "set_link": 2, "tag": 12}

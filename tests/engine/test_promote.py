@@ -12,11 +12,11 @@ from rdo_promoter.clients.registry.manifest import DOCKER_LIST, OCI_INDEX
 from rdo_promoter.engine import promote
 from rdo_promoter.errors import ConflictError, PreflightError, SupersededError, UnfinishedError
 from rdo_promoter.model.promotion import Promotion
-from tests.engine.rdo import CONTAINERS, IMAGES, Rdo
+from tests.engine.rdo import CONTAINERS, IMAGES, PUSH_TO, Rdo
 
 pytestmark = pytest.mark.lab
 
-STEPS = 7
+STEPS = 9
 
 
 def test_a_promotion_moves_everything_and_keeps_what_was(rdo: Rdo) -> None:
@@ -34,7 +34,7 @@ def test_a_promotion_moves_everything_and_keeps_what_was(rdo: Rdo) -> None:
             registry.inspect_raw(f"{rdo.namespace(registry.name)}/{container}", rdo.label)
             for registry in rdo.lab.registries
         ]
-        assert raw[0] == raw[1]
+        assert len(set(raw)) == 1 < len(raw)
         digest = f"sha256:{hashlib.sha256(raw[0]).hexdigest()}"
         assert {state.tags[name][container] for name in state.tags} == {digest}
 
@@ -97,17 +97,19 @@ def test_a_missing_container_refuses_everything(rdo: Rdo) -> None:
 def test_no_step_goes_on_without_a_container_that_has_vanished_from_the_source(rdo: Rdo) -> None:
     (build,) = rdo.candidates(1)
     rdo.ci_builds(build)
-    rdo.promote(build, steps=2)
+    rdo.promote(build, steps=3)
     wanted = rdo.promotion(build)
     wanted = Promotion(**{**vars(wanted), "containers": (*CONTAINERS, "vanished")})
     for step in (
         lambda: promote.copy_to(wanted, rdo, "dockerhub", None),
+        lambda: promote.copy_to(wanted, rdo, "quay", None),
         lambda: promote.tag_in(wanted, rdo, "rdo", None),
         lambda: promote.tag_in(wanted, rdo, "dockerhub", None),
+        lambda: promote.tag_in(wanted, rdo, "quay", None),
     ):
         with pytest.raises(PreflightError, match="registry rdo: vanished"):
             step()
-    assert rdo.tags(rdo.label) == {name: dict.fromkeys(CONTAINERS) for name in ("rdo", "dockerhub")}
+    assert rdo.tags(rdo.label) == {name: dict.fromkeys(CONTAINERS) for name in ("rdo", *PUSH_TO)}
 
 
 def test_every_problem_is_named_at_once(rdo: Rdo) -> None:
@@ -164,7 +166,8 @@ def test_a_label_moved_by_somebody_else_in_the_middle_is_a_conflict(rdo: Rdo, ne
     rdo.promote(old)
     wanted = rdo.promotion(ours)
     found = promote.preflight(wanted, rdo)
-    promote.copy_to(wanted, rdo, "dockerhub", found.was)
+    for name in PUSH_TO:
+        promote.copy_to(wanted, rdo, name, found.was)
     promote.tag_in(wanted, rdo, "rdo", found.was)
     promote.link_on(wanted, rdo, "images", found.was)
     rdo.dlrn.promote(foreign, rdo.label)
@@ -182,14 +185,14 @@ def test_a_label_moved_by_somebody_else_in_the_middle_is_a_conflict(rdo: Rdo, ne
     assert foreign.full_hash in said
     assert f"registry rdo: {len(CONTAINERS)} of {len(CONTAINERS)} tags" in said
     assert "image server images: the link" in said
-    assert "registry dockerhub" not in said
+    assert not [name for name in PUSH_TO if f"registry {name}" in said]
     assert rdo.state() == before
 
 
 def test_an_image_that_vanishes_when_labels_have_moved_is_told_as_unfinished(rdo: Rdo) -> None:
     (build,) = rdo.candidates(1)
     rdo.ci_builds(build)
-    rdo.promote(build, steps=5)
+    rdo.promote(build, steps=7)
     (rdo.image_root / build.full_hash / IMAGES[0]).unlink()
     with pytest.raises(UnfinishedError) as unfinished:
         promote.commit(rdo.promotion(build), rdo, None)
@@ -197,6 +200,7 @@ def test_an_image_that_vanishes_when_labels_have_moved_is_told_as_unfinished(rdo
     assert unfinished.value.moved == (
         f"registry rdo: {len(CONTAINERS)} of {len(CONTAINERS)} tags",
         f"registry dockerhub: {len(CONTAINERS)} of {len(CONTAINERS)} tags",
+        f"registry quay: {len(CONTAINERS)} of {len(CONTAINERS)} tags",
         "image server images: the link",
     )
     assert rdo.state().label is None
@@ -205,7 +209,7 @@ def test_an_image_that_vanishes_when_labels_have_moved_is_told_as_unfinished(rdo
 def test_dlrn_does_not_move_while_a_tag_is_left(rdo: Rdo) -> None:
     (build,) = rdo.candidates(1)
     rdo.ci_builds(build)
-    rdo.promote(build, steps=3)
+    rdo.promote(build, steps=5)
     with pytest.raises(UnfinishedError, match="not done: rdo: tag mariadb"):
         promote.commit(rdo.promotion(build), rdo, None)
     assert rdo.state().label is None
@@ -227,4 +231,5 @@ def test_containers_built_again_under_the_same_hash_are_copied_again(rdo: Rdo) -
     other = push_build(registry, rdo.namespace("rdo"), ["nova-api"], f"again-{build.short}", prefix="")
     registry.tag(f"{rdo.namespace('rdo')}/nova-api", other["nova-api"], build.full_hash)
     rdo.promote(build)
-    assert rdo.state().tags["dockerhub"]["nova-api"] == other["nova-api"]
+    for name in PUSH_TO:
+        assert rdo.state().tags[name]["nova-api"] == other["nova-api"]
