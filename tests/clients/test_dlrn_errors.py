@@ -31,6 +31,27 @@ def test_credentials(lab_dlrn: LabDlrn, client: DlrnClient) -> None:
         nobody.check_credentials()
 
 
+def test_the_right_to_promote_is_looked_at_without_promoting(
+    lab_dlrn: LabDlrn, shaky: DlrnClient, api_proxy: FaultProxy, label: str
+) -> None:
+    shaky.check_may_promote(label)
+    assert len(api_proxy.seen("POST", "/api/promote")) == 1
+    assert (shaky.current(label), shaky.label_hash(label)) == (None, None)
+    with lab_dlrn.client(password="wrong-secret") as stranger, pytest.raises(AuthError, match="401"):
+        stranger.check_may_promote(label)
+    facts = lab_dlrn.facts
+    with lab_dlrn.client(username=facts.reader_username, password=facts.reader_password) as reader:
+        reader.check_credentials()
+        with pytest.raises(AuthError, match="403.*user 'reader' is not allowed to do this"):
+            reader.check_may_promote(label)
+    api_proxy.add(Fault("/api/promote", "POST", answer=503))
+    with pytest.raises(ServiceError, match="503"):
+        shaky.check_may_promote(label)
+    api_proxy.add(Fault("/api/promote", "POST", answer=200))
+    with pytest.raises(AnswerError, match="without JSON"):
+        shaky.check_may_promote(label)
+
+
 def test_password_beyond_latin_1_is_sent(lab_dlrn: LabDlrn) -> None:
     with lab_dlrn.client(password="日本語") as stranger, pytest.raises(AuthError, match="401"):
         stranger.check_credentials()

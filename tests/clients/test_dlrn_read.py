@@ -52,7 +52,7 @@ def test_pages_that_dlrn_would_cut_silently_are_refused(client: DlrnClient, limi
 
 
 def test_entries_of_an_unknown_build(client: DlrnClient, label: str) -> None:
-    with pytest.raises(NotFoundError, match="no successful build"):
+    with pytest.raises(NotFoundError, match=f"^{'0' * 40}_11111111: DLRN GET .* no successful build"):
         client.entries(label, DlrnHash("0" * 40, "1" * 40))
     assert client.entries(label, AggregateHash("0" * 32)) == []
 
@@ -111,6 +111,23 @@ def test_find_by_full_hash(client: DlrnClient, lab_dlrn: LabDlrn) -> None:
     ):
         with pytest.raises(ConfigError, match="no full hash"):
             client.find(text)
+
+
+def test_a_build_that_is_named_and_not_there(client: DlrnClient, lab_dlrn: LabDlrn) -> None:
+    build, purged, lost = lab_dlrn.build(), lab_dlrn.build(), lab_dlrn.build()
+    dlrn.purge(lab_dlrn.root, purged, flagged=True)
+    dlrn.purge(lab_dlrn.root, lost, flagged=False)
+    assert client.named(build.full_hash) == build
+    for gone in (purged, lost, DlrnHash("0" * 40, "1" * 40)):
+        with pytest.raises(NotFoundError) as missing:
+            client.named(gone.full_hash)
+        assert str(missing.value) == (
+            f"build {gone.full_hash}: DLRN has no directory for it below {lab_dlrn.facts.repo_url}. It is of "
+            "another release, or it was purged, or never built; look for it there, and copy the last part of "
+            "its directory's address"
+        )
+    with pytest.raises(ConfigError, match="'current-tripleo' is no full hash; take the last part of"):
+        client.named("current-tripleo")
 
 
 def test_label_that_answers_404_for_a_moment(

@@ -29,7 +29,7 @@ def test_schema1_is_refused(content_type: str) -> None:
     headers = {"Content-Type": content_type, "Docker-Content-Digest": digest_of(body)}
     with FakeRegistry(lambda *_: Answer(200, body, headers)) as fake, faulty(fake) as registry:
         with pytest.raises(
-            AnswerError, match=r"registry faulty .*get team/old:current is a schema1 manifest"
+            AnswerError, match=r"registry faulty .*get team/old:current: it is a schema1 manifest"
         ):
             registry.get("team/old", "current")
         if content_type != DOCKER_MANIFEST:

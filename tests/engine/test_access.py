@@ -60,7 +60,7 @@ def test_all_that_has_to_be_mended_is_said_at_once(
     assert found.notes == ()
     said = "\n".join(found.problems)
     assert len(found.problems) == 4
-    assert "user 'promoter'); check login and password of DLRN's Connection" in said
+    assert "user 'promoter'); check login and password of Connection 'dlrn_centos7_master'" in said
     assert "registry rdo: Connection 'registry_rdo' does not exist" in said
     assert "registry dockerhub (" in said
     assert "certificate could not be verified" in said

@@ -7,7 +7,7 @@ import random
 import time
 
 from rdo_promoter.clients import dlrn_answers
-from rdo_promoter.clients.dlrn_read import DlrnReader, build_fields
+from rdo_promoter.clients.dlrn_read import DlrnReader, about, build_fields
 from rdo_promoter.errors import AnswerError, ConfigError, ConflictError, NotFoundError, ServiceError
 from rdo_promoter.model.build import AggregateHash, Build, DlrnHash, check_label
 from rdo_promoter.model.promotions import PromotionRow
@@ -112,7 +112,8 @@ class DlrnClient(DlrnReader):
         }
         where = f"{self._api.where('POST', 'report_result')} of {job} on {build}"
         try:
-            vote = dlrn_answers.vote(self._api.post("report_result", body), where, build)
+            with about(build):
+                vote = dlrn_answers.vote(self._api.post("report_result", body), where, build)
         except ServiceError:
             for vote in self.votes(build):
                 if _same_result(vote, wanted):
@@ -143,7 +144,8 @@ class DlrnClient(DlrnReader):
         lost: ServiceError | None = None
         for post in range(_POSTS):
             try:
-                answer = self._api.post("promote", {**build_fields(build), "promote_name": label})
+                with about(build):
+                    answer = self._api.post("promote", {**build_fields(build), "promote_name": label})
             except ServiceError as error:
                 lost = error
             else:

@@ -39,16 +39,24 @@ class DlrnApi:
     :param session: carries no credentials: they go with what needs them alone.
     :param username: for what changes something.
     :param password: of that user.
+    :param source: where address and login were read from, for messages.
     """
 
     def __init__(
-        self, url: str, session: requests.Session, *, username: str | None = None, password: str | None = None
+        self,
+        url: str,
+        session: requests.Session,
+        *,
+        username: str | None = None,
+        password: str | None = None,
+        source: str = "DLRN's Connection",
     ) -> None:
         self.url = url.rstrip("/")
         self.requests_made = 0
         self._session = session
         self._username = username
         self._password = password
+        self._source = source
         self._clock: _Clock | None = None
         self._warned = False
 
@@ -87,7 +95,7 @@ class DlrnApi:
         """
         where = self.where("POST", path)
         if not self._username or not self._password:
-            raise AuthError(f"{where} needs a user and a password; set them in DLRN's Connection")
+            raise AuthError(f"{where} needs a user and a password; set them in {self._source}")
         sent = time.time()
         # As bytes: requests would refuse a password beyond latin-1. `json=` sets the Content-Type to
         # exactly application/json; DLRN answers 415 to a charset.
@@ -175,11 +183,14 @@ class DlrnApi:
         if status >= 500 or status == 429:
             return ServiceError(said, status=status)
         if status == 401:
-            return AuthError(f"{said} ({user}); check login and password of DLRN's Connection")
+            return AuthError(f"{said} ({user}); check login and password of {self._source}")
         if status == 403 and "promote_name" in response.text:
             return ConfigError(f"{said}; DLRN does not let anybody promote to this label, take another")
         if status == 403:
-            return AuthError(f"{said} ({user} is not allowed to do this); ask DLRN's administrators")
+            return AuthError(
+                f"{said} ({user} is not allowed to do this); let DLRN's administrators allow it, or set the "
+                f"login of another user in {self._source}"
+            )
         if status == 410:
             return NotFoundError(f"{said}; the build is purged, a newer one has to be taken")
         if status == 400 and "not found" in response.text:
@@ -188,7 +199,7 @@ class DlrnApi:
             target = response.headers.get("Location")
             hint = f"it points to {safe_url(target)}; " if target else ""
             return ConfigError(
-                f"{said}; {hint}the Connection's host is the API's address without /api, "
+                f"{said}; {hint}the host of {self._source} is the API's address without /api, "
                 "such as https://trunk.rdoproject.org/api-centos9-master-uc"
             )
         return AnswerError(said)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -32,6 +33,7 @@ class DlrnReader:
     :param retries: how often a question is asked again after a 5xx or a lost connection.
     :param backoff: seconds of the first pause between two tries.
     :param patience: seconds for which a missing label is looked for again.
+    :param source: where address and login were read from, for messages.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class DlrnReader:
         retries: int = 4,
         backoff: float = 0.5,
         patience: float = 1.0,
+        source: str = "DLRN's Connection",
     ) -> None:
         self._session = make_session(
             verify=verify,
@@ -55,7 +58,7 @@ class DlrnReader:
             headers={"User-Agent": f"rdo-promoter/{__version__}"},
         )
         self._backoff = backoff
-        self._api = DlrnApi(api_url, self._session, username=username, password=password)
+        self._api = DlrnApi(api_url, self._session, username=username, password=password, source=source)
         self._repo = RepoTree(repo_url, self._session, patience=patience)
 
     def __repr__(self) -> str:
@@ -110,7 +113,8 @@ class DlrnReader:
         if build is not None:
             params |= build_fields(build)
         where = f"{self._api.where('GET', 'promotions')} of {label or 'any label'}"
-        rows = dlrn_answers.promotion_rows(self._api.get("promotions", params), where)
+        with about(build):
+            rows = dlrn_answers.promotion_rows(self._api.get("promotions", params), where)
         for row in rows:
             # An unknown parameter is ignored by DLRN, so a filter counts only when the rows show it.
             if label is not None and row.label != label:
@@ -157,7 +161,8 @@ class DlrnReader:
         :raises NotFoundError: when DLRN does not know the build; an unknown aggregate has no votes.
         """
         path = "agg_status" if isinstance(build, AggregateHash) else "repo_status"
-        data = self._api.get(path, build_fields(build))
+        with about(build):
+            data = self._api.get(path, build_fields(build))
         return dlrn_answers.votes(data, f"{self._api.where('GET', path)} of {build}", build)
 
     def consistent(self) -> DlrnHash:
@@ -190,6 +195,21 @@ class DlrnReader:
         """
         return self._repo.find(full_hash)
 
+    def named(self, full_hash: str) -> DlrnHash:
+        """Return the build with this full hash, as people copy it.
+
+        :raises ConfigError: when the text is no full hash.
+        :raises NotFoundError: when it has no directory here.
+        """
+        build = self.find(full_hash)
+        if build is None:
+            raise NotFoundError(
+                f"build {full_hash}: DLRN has no directory for it below {self.repo_url}. It is of another "
+                "release, or it was purged, or never built; look for it there, and copy the last part of its "
+                "directory's address"
+            )
+        return build
+
     def now(self) -> int:
         """Return DLRN's time, in seconds since the epoch: ages compare its timestamps with this."""
         return self._api.now()
@@ -201,6 +221,17 @@ class DlrnReader:
         Nothing is decided by it; over half a minute it is said in the log, once a client.
         """
         return self._api.skew
+
+
+@contextmanager
+def about(build: Build | None) -> Iterator[None]:
+    """Let the message of what DLRN does not have name the build: DLRN's own does not."""
+    try:
+        yield
+    except NotFoundError as error:
+        if build is None:
+            raise
+        raise NotFoundError(f"{build}: {error}") from error
 
 
 def build_fields(build: Build) -> dict[str, str]:

@@ -114,7 +114,8 @@ def send(
         if isinstance(cause, ssl.SSLCertVerificationError):
             raise ConfigError(
                 f"{service}: the certificate behind {where} is not trusted ({cause.verify_message}); "
-                "name the CA that signed it in the Connection"
+                "if it has a CA of its own, write the path of that CA's certificate to 'ca' in the extra of "
+                "its Connection"
             ) from error
         raise ServiceError(f"{service} gave no answer to {where}: {_text(cause)}") from error
     except OSError as error:

@@ -175,10 +175,14 @@ def _no_order(place: Standing, now: int, remedy: str) -> str:
 def single(build: Build) -> DlrnHash:
     """Return the build when it is one of the single pipeline.
 
-    :raises ConfigError: for an aggregate, which this version does not promote.
+    :raises ConfigError: for an aggregate and for one of its components, which this version does not promote.
     """
-    if isinstance(build, DlrnHash):
+    if isinstance(build, DlrnHash) and build.component is None:
         return build
+    what = (
+        f"a build of the component {build.component} alone" if isinstance(build, DlrnHash) else "an aggregate"
+    )
     raise ConfigError(
-        f"{build} is an aggregate of components; releases of the component pipeline are not supported yet"
+        f"{build} is {what}; releases of the component pipeline are not supported yet: take a build of a "
+        "release without components"
     )

@@ -31,10 +31,10 @@ from rdo_promoter.engine.observe import (
     single,
 )
 from rdo_promoter.engine.services import Services
-from rdo_promoter.errors import AnswerError, ConflictError, PreflightError, UnfinishedError
-from rdo_promoter.model.build import Build
+from rdo_promoter.errors import AnswerError, ConflictError, PermanentError, PreflightError, UnfinishedError
+from rdo_promoter.model.build import Build, check_label
 from rdo_promoter.model.plan import Plan, plan, plan_dlrn, plan_registry, plan_server, source_problems
-from rdo_promoter.model.promotion import Observed, Promotion, RegistryState
+from rdo_promoter.model.promotion import Observed, Promotion, RegistryState, previous_label
 from rdo_promoter.model.promotions import PromotionRow
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,6 @@ def preflight(promotion: Promotion, services: Services) -> Preflight:
     :raises SupersededError: when a newer build holds the label.
     """
     found = look(promotion, services)
-    services.dlrn.check_may_promote(promotion.label)
     if found.plan.problems:
         raise PreflightError(promotion.subject, found.plan.problems)
     return found
@@ -68,13 +67,22 @@ def preflight(promotion: Promotion, services: Services) -> Preflight:
 def look(promotion: Promotion, services: Services) -> Preflight:
     """Observe and plan, without refusing what is missing: for a dry run and for people.
 
+    :raises ConfigError: when nobody may promote to the label, or the build is one that is not promoted.
     :raises SupersededError: when a newer build holds the label.
     """
+    for label in (promotion.label, previous_label(promotion.label)):
+        check_label(label)
+    single(promotion.build)
     observed = observe(promotion, services)
     holder = observed.dlrn.holder
     found = plan(promotion, observed)
-    if problem := _place_problem(promotion, services, holder):
+    # DLRN knows no place of a build that it does not know.
+    if observed.dlrn.build_exists and (problem := _place_problem(promotion, services, holder)):
         found += Plan(problems=(problem,))
+    try:
+        services.dlrn.check_may_promote(promotion.label)
+    except PermanentError as error:
+        found += Plan(problems=(str(error),))
     return Preflight(found, holder.build if holder else None)
 
 

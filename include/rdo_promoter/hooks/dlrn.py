@@ -71,4 +71,5 @@ class DlrnHook(BaseHook):
             password=connection.password or None,
             verify=read_verify(connection),
             retries=retries,
+            source=f"Connection '{self.dlrn_conn_id}'",
         )

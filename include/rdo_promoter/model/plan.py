@@ -201,7 +201,10 @@ def plan_dlrn(promotion: Promotion, state: DlrnState) -> Plan:
     """Make DLRN's part of the plan."""
     build, label = promotion.build, promotion.label
     if not state.build_exists:
-        missing = f"DLRN: the directory of {build.full_hash} does not answer; it was purged or never built"
+        missing = (
+            f"DLRN: {build.full_hash} has no directory below the release's repo_url: it was purged, was "
+            "never built, or is of another release; take a newer build, or mend repo_url"
+        )
         return Plan(problems=(missing,))
     holder = state.holder.build if state.holder else None
     if holder == build and state.in_tree == build.full_hash:

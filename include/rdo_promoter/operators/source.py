@@ -69,13 +69,7 @@ class PinBuildOperator(PromoterOperator):
         dlrn = self.services.dlrn
         named = str(form(context).get("hash") or "").strip()
         if named:
-            build = dlrn.find(named)
-            if build is None:
-                raise NotFoundError(
-                    f"hash {named!r} of the run's form: DLRN has no directory for it below {dlrn.repo_url}; "
-                    "copy the full hash (the directory's last part), and check that it was not purged"
-                )
-            return build
+            return dlrn.named(named)
         found = newest_build(dlrn, self.source, self.candidate_label)
         if found.nothing_new and is_scheduled(context):
             self.log.info("%s %s", found.build.short, found.nothing_new)

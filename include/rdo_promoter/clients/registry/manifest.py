@@ -146,11 +146,12 @@ def check_media_type(content_type: str, *, what: str) -> str:
     media_type = content_type.partition(";")[0].strip()
     if _SCHEMA1.fullmatch(media_type):
         raise AnswerError(
-            f"{what} is a schema1 manifest ({media_type}), which cannot be copied or tagged by digest: the "
-            "registry converts it for each answer. Push the image again in a current format"
+            f"{what}: it is a schema1 manifest ({media_type}), which cannot be copied or tagged by digest: "
+            "the registry converts it for each answer; push the image again in a current format (skopeo copy "
+            "--format v2s2, or a newer builder)"
         )
     if media_type not in MANIFEST_TYPES:
-        raise AnswerError(f"{what} has the media type {media_type!r}, expected one of {ACCEPT}")
+        raise AnswerError(f"{what}: it is of media type {media_type!r}, expected one of {ACCEPT}")
     return media_type
 
 
@@ -168,20 +169,20 @@ def parse_manifest(content_type: str, body: bytes, *, what: str) -> Manifest:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "the document"
-        raise AnswerError(f"{what} is not a valid manifest: {place}: {first['msg']}") from None
+        raise AnswerError(f"{what}: it is not a valid manifest: {place}: {first['msg']}") from None
     if parsed.schema_version != 2:
         raise AnswerError(
-            f"{what} is a schema{parsed.schema_version} manifest sent as {media_type}; only 2 is known"
+            f"{what}: it is a schema{parsed.schema_version} manifest sent as {media_type}; only 2 is known"
         )
     # A body that can be read in two ways is read differently by two programs (CVE-2021-41190).
     if parsed.media_type not in (None, media_type):
-        raise AnswerError(f"{what} says {parsed.media_type}, but was sent as {media_type}")
+        raise AnswerError(f"{what}: it says {parsed.media_type}, but was sent as {media_type}")
     index = media_type in INDEX_TYPES
     holds_index, holds_image = parsed.manifests is not None, (parsed.config or parsed.layers) is not None
     if index is not holds_index or index is holds_image:
-        raise AnswerError(f"{what} was sent as {media_type}, but its fields are those of another type")
+        raise AnswerError(f"{what}: it was sent as {media_type}, but its fields are those of another type")
     if not index and (parsed.config is None or parsed.layers is None):
-        raise AnswerError(f"{what} has no config or no layers")
+        raise AnswerError(f"{what}: it has no config or no layers")
     blobs = (parsed.config, *parsed.layers) if parsed.config and parsed.layers is not None else ()
     return Manifest(
         media_type=media_type,
