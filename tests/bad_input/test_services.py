@@ -153,12 +153,16 @@ CASES: tuple[Case, ...] = (
     Case(
         "an unknown CA before a registry",
         spoil.dockerhub(verify=True),
-        ("registry dockerhub (https://", "its certificate could not be verified", "that CA's certificate"),
+        ("registry dockerhub (https://", "its certificate could not be verified", "to 'ca' in the extra"),
     ),
     Case(
         "a CA file that is missing",
         spoil.dockerhub(verify="/nowhere/ca.crt"),
-        ("registry dockerhub (https://", "/nowhere/ca.crt"),
+        (
+            "registry dockerhub (https://",
+            "the CA file that its Connection names cannot be read",
+            "/nowhere/ca.crt",
+        ),
     ),
     Case(
         "an image in the old format schema1",

@@ -42,7 +42,7 @@ def test_the_right_to_promote_is_looked_at_without_promoting(
     facts = lab_dlrn.facts
     with lab_dlrn.client(username=facts.reader_username, password=facts.reader_password) as reader:
         reader.check_credentials()
-        with pytest.raises(AuthError, match="403.*user 'reader' is not allowed to do this"):
+        with pytest.raises(AuthError, match=r"403.*user 'reader' is not allowed to do this"):
             reader.check_may_promote(label)
     api_proxy.add(Fault("/api/promote", "POST", answer=503))
     with pytest.raises(ServiceError, match="503"):

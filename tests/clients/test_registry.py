@@ -183,7 +183,7 @@ def test_half_of_the_credentials_is_refused(registries: LabRegistries) -> None:
 def test_an_unknown_ca_is_refused_and_the_remedy_named(registries: LabRegistries) -> None:
     with (
         registries.dockerhub.client(verify=True) as registry,
-        pytest.raises(ConfigError, match=r"certificate could not be verified .*set `verify`"),
+        pytest.raises(ConfigError, match=r"certificate could not be verified .*to 'ca' in the extra"),
     ):
         registry.ping()
 

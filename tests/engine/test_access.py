@@ -74,7 +74,7 @@ def test_a_user_who_may_only_look_is_told_before_anything_has_moved(
     connections["dlrn_centos7_master"]["login"] = lab.dlrn.reader_username
     connections["dlrn_centos7_master"]["password"] = lab.dlrn.reader_password
     (problem,) = look().problems
-    assert "(user 'reader' is not allowed to do this); ask DLRN's administrators" in problem
+    assert "(user 'reader' is not allowed to do this); let DLRN's administrators allow it" in problem
 
 
 def test_a_service_that_is_down_is_a_note_and_no_problem(
@@ -84,5 +84,5 @@ def test_a_service_that_is_down_is_a_note_and_no_problem(
     found = look()
     assert found.problems == ()
     (note,) = found.notes
-    assert note.startswith(f"image server images: SSH server {HOST}:")
+    assert note.startswith(f"image server images {HOST}:")
     assert "does not answer" in note

@@ -14,6 +14,7 @@ from requests.auth import AuthBase
 
 from rdo_promoter.clients.http import RETRY_STATUS, make_session
 from rdo_promoter.errors import ConfigError, PromoterError, ServiceError
+from rdo_promoter.model.text import one_line
 
 _DETAIL_MAX = 300
 
@@ -88,7 +89,7 @@ def details(response: requests.Response) -> str:
     except (ValidationError, requests.RequestException):
         return ""
     words = "; ".join(f"{problem.code}: {problem.message}" for problem in problems)
-    return f" ({words[:_DETAIL_MAX]})" if words else ""
+    return f" ({one_line(words[:_DETAIL_MAX])})" if words else ""
 
 
 def unanswered(where: str, error: Exception) -> PromoterError:
@@ -100,15 +101,15 @@ def unanswered(where: str, error: Exception) -> PromoterError:
     reason = f"{type(chain[-1]).__name__}: {chain[-1]}"
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in chain):
         return ConfigError(
-            f"{where}: its certificate could not be verified ({reason}). If it has a CA of "
-            "its own, set `verify` in the Connection's extra to the path of that CA's certificate"
+            f"{where}: its certificate could not be verified ({reason}); if it has a CA of its own, write "
+            "the path of that CA's certificate to 'ca' in the extra of its Connection"
         )
     if any(isinstance(cause, ssl.SSLError) for cause in chain) and "WRONG_VERSION_NUMBER" in reason:
         return ConfigError(f"{where}: it does not speak TLS at this address; use http:// or its TLS port")
     if isinstance(error, requests.exceptions.InvalidURL):
         return ConfigError(f"{where}: the address cannot be used ({reason})")
     if not isinstance(error, requests.RequestException) and "CA certificate" in str(error):
-        return ConfigError(f"{where}: the file that `verify` names cannot be read ({error})")
+        return ConfigError(f"{where}: the CA file that its Connection names cannot be read ({error})")
     return ServiceError(f"{where}: no answer ({reason})")
 
 
