@@ -225,10 +225,10 @@ SHAPE = [
         ),
         (
             "    path: /",
-            "    layout: by_label\n    path: /",
+            "    layout: by_lable\n    path: /",
             12,
             "image_servers.images.layout",
-            "known: by_hash",
+            "did you mean 'by_label'? known: by_hash, by_label",
         ),
         # durations
         ("within: 4h", "within: 4", 24, f"{UPSTREAM}[1].wait_for.within", "for example 90s or 4h"),

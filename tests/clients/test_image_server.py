@@ -18,7 +18,7 @@ import pytest
 from lab import image_server as lab
 from lab.image_server import ImageServerFacts
 from lab.service import wait_for
-from rdo_promoter.clients import image_server
+from rdo_promoter.clients import image_server, sftp_files
 from rdo_promoter.clients.image_server import ImageServer
 from rdo_promoter.errors import AnswerError, AuthError, ConfigError, NotFoundError, ServiceError
 from tests.clients.sshd_fixtures import IMAGE, LABEL, NEW, OLD, kill, login, read_only, running_sshd
@@ -83,7 +83,7 @@ def test_files_behind_a_link(server: ImageServer, folder: Path) -> None:
     assert server.files("dangling") is None
 
 
-@pytest.mark.parametrize("size", [0, 1, image_server.CHUNK, image_server.WINDOW + 1, 20 * 2**20])
+@pytest.mark.parametrize("size", [0, 1, sftp_files.CHUNK, sftp_files.WINDOW + 1, 20 * 2**20])
 def test_md5_is_computed_from_the_content(server: ImageServer, folder: Path, size: int) -> None:
     content = random.Random(size).randbytes(size)
     (folder / OLD / "big.tar").write_bytes(content)
@@ -104,14 +104,14 @@ def test_md5_of_a_missing_file(server: ImageServer) -> None:
 
 
 def test_md5_of_a_file_that_grows(server: ImageServer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocks = server._blocks
+    windows = sftp_files._windows
 
-    def upload_goes_on(path: str, size: int) -> Iterator[bytes]:
-        yield from blocks(path, size)
+    def upload_goes_on(sftp: paramiko.SFTPClient, path: str, size: int) -> Iterator[list[bytes]]:
+        yield from windows(sftp, path, size)
         with Path(path).open("ab") as file:
             file.write(b"more")
 
-    monkeypatch.setattr(server, "_blocks", upload_goes_on)
+    monkeypatch.setattr(sftp_files, "_windows", upload_goes_on)
     with pytest.raises(ServiceError, match="its upload has not ended"):
         server.md5(OLD, IMAGE)
 
@@ -288,14 +288,14 @@ def test_folder_that_appears_while_the_link_is_made(
 def test_somebody_else_moves_the_link_meanwhile(
     server: ImageServer, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rename = server._sftp.posix_rename
+    rename = server.sftp.posix_rename
 
     def race(old: bytes | str, new: bytes | str) -> None:
         rename(old, new)
         (folder / LABEL).unlink()
         (folder / LABEL).symlink_to(OLD)
 
-    monkeypatch.setattr(server._sftp, "posix_rename", race)
+    monkeypatch.setattr(server.sftp, "posix_rename", race)
     with pytest.raises(AnswerError, match=f"it names {OLD} after it was moved to {NEW}"):
         server.set_link(LABEL, NEW)
 

@@ -25,7 +25,8 @@ def build_number(number: int) -> DlrnHash:
 JOBS = ("build-push", "standalone", "scenario001", "scenario001-internal", "other")
 CONTAINERS = ("nova-api", "heat-api", "cron")
 REGISTRIES = ("rdo", "dockerhub")
-SERVERS = ("images", "mirror")
+SERVERS = ("images", "other")
+MIRRORS = ("rh1",)
 IMAGES = ("overcloud-full.tar", "ironic-python-agent.tar")
 
 builds = st.integers(0, 4).map(build_number)
@@ -56,6 +57,7 @@ promotions = st.builds(
     push_to=st.just(("dockerhub",)),
     images=st.just(IMAGES),
     link_on=st.just(SERVERS),
+    mirror_to=st.just(MIRRORS),
 )
 
 
@@ -68,9 +70,15 @@ def observations(draw: st.DrawFn, *, whole: bool = False) -> Observed:
         name: st.fixed_dictionaries(dict.fromkeys(CONTAINERS, there if name == "rdo" else maybe))
         for name in REGISTRIES
     }
-    image = st.just(ImageState(3, "aa", "aa"))
-    if not whole:
-        image = st.one_of(image, st.just(ImageState()), st.just(ImageState(3, "aa", "bb")))
+    good = st.just(ImageState(3, "aa", "aa"))
+    any_ = st.one_of(
+        good,
+        st.just(ImageState()),
+        st.just(ImageState(3)),
+        st.just(ImageState(2, "aa", "aa")),
+        st.just(ImageState(3, "aa", "bb")),
+    )
+    problems = st.just(()) if whole else st.sampled_from(((), ("it is a folder, no link",)))
     folders = st.none() | builds.map(lambda build: build.full_hash)
     holder = draw(st.none() | rows("current-tripleo"))
     return Observed(
@@ -87,11 +95,12 @@ def observations(draw: st.DrawFn, *, whole: bool = False) -> Observed:
         },
         servers={
             name: ServerState(
-                images={name: draw(image) for name in IMAGES},
+                images={image: draw(good if whole and name in SERVERS else any_) for image in IMAGES},
                 link=draw(folders),
                 link_exists=draw(st.booleans()),
                 previous=draw(folders),
+                problems=draw(problems),
             )
-            for name in SERVERS
+            for name in (*SERVERS, *MIRRORS)
         },
     )

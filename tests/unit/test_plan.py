@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rdo_promoter.model.plan import Change, CopyContainer, MoveLabel, Plan, SetLink, TagContainer, plan
+from rdo_promoter.model.plan import (
+    Change,
+    CopyContainer,
+    CopyImage,
+    MoveLabel,
+    Plan,
+    SetLink,
+    TagContainer,
+    plan,
+)
 from rdo_promoter.model.promotion import (
     DlrnState,
     ImageState,
@@ -35,6 +45,11 @@ def carry_out(observed: Observed, change: Change) -> Observed:
             state = observed.registries[registry]
             state = dataclasses.replace(state, by_label={**state.by_label, container: digest})
             return dataclasses.replace(observed, registries={**observed.registries, registry: state})
+        case CopyImage(server, image, _, md5):
+            size = observed.servers["images"].images[image].size
+            known = observed.servers[server]
+            known = dataclasses.replace(known, images={**known.images, image: ImageState(size, md5, md5)})
+            return dataclasses.replace(observed, servers={**observed.servers, server: known})
         case SetLink(server, link, target, _):
             known = observed.servers[server]
             if link.startswith("previous-"):
@@ -69,6 +84,7 @@ def test_carried_out_it_leaves_nothing_to_do_and_everything_agrees(
         state = observed.registries[name]
         assert dict(state.by_hash) == dict(state.by_label) == dict(wanted)
     assert {server.link for server in observed.servers.values()} == {promotion.tag}
+    assert observed.servers["rh1"].images == observed.servers["images"].images
 
 
 @given(promotions, observations(whole=True), st.data())
@@ -101,7 +117,7 @@ def test_dlrns_label_is_the_last_change(promotion: Promotion, observed: Observed
 @given(promotions, observations(whole=True))
 def test_no_label_moves_before_every_copy(promotion: Promotion, observed: Observed) -> None:
     changes = plan(promotion, observed).changes
-    kinds = [isinstance(change, CopyContainer) for change in changes]
+    kinds = [isinstance(change, CopyContainer | CopyImage) for change in changes]
     assert kinds == sorted(kinds, reverse=True)
 
 
@@ -132,10 +148,13 @@ def test_nothing_missing_goes_unnoticed(promotion: Promotion, observed: Observed
     """Invariant 4: a plan has a problem exactly when something that is needed is not there."""
     missing = any(observed.registries["rdo"].by_hash[name] is None for name in CONTAINERS)
     broken = any(
-        image.problem is not None for server in observed.servers.values() for image in server.images.values()
+        image.problem is not None
+        for name in promotion.link_on
+        for image in observed.servers[name].images.values()
     )
+    no_link = any(server.problems for server in observed.servers.values())
     purged = not observed.dlrn.build_exists
-    assert bool(plan(promotion, observed).problems) == (missing or broken or purged)
+    assert bool(plan(promotion, observed).problems) == (missing or broken or no_link or purged)
 
 
 def test_a_registry_that_should_have_the_containers_already_is_not_pushed_to() -> None:
@@ -157,13 +176,15 @@ def test_a_registry_that_should_have_the_containers_already_is_not_pushed_to() -
 def test_previous_never_names_a_build_whose_promotion_was_given_up() -> None:
     """Its link had moved, DLRN's label never did: it is no place to go back to."""
     given_up = build_number(3)
-    promotion = Promotion(NEW, "label", "candidate", link_on=("images",))
+    promotion = Promotion(NEW, "label", "candidate", link_on=("images",), mirror_to=("rh1",))
+    given_up_there = ServerState(link=given_up.full_hash, previous=OLD.full_hash)
     observed = Observed(
         DlrnState(holder=PromotionRow("label", OLD, 5), in_tree=OLD.full_hash),
-        servers={"images": ServerState(link=given_up.full_hash, previous=OLD.full_hash)},
+        servers={"images": given_up_there, "rh1": given_up_there},
     )
     assert [str(change) for change in plan(promotion, observed).links] == [
-        f"images: link label {given_up.full_hash} -> {NEW.full_hash}"
+        f"images: link label {given_up.full_hash} -> {NEW.full_hash}",
+        f"rh1: link label {given_up.full_hash} -> {NEW.full_hash}",
     ]
 
 
@@ -188,6 +209,53 @@ def test_a_link_in_dlrns_tree_that_disagrees_with_its_row_is_mended() -> None:
     assert [change.label for change in plan(promotion, Observed(state)).labels] == ["label"]
 
 
+WHOLE = ImageState(3, "aa", "aa")
+
+
+@pytest.mark.parametrize(
+    ("source", "mirror", "copied"),
+    [
+        (WHOLE, WHOLE, False),
+        (WHOLE, ImageState(), True),
+        (WHOLE, ImageState(3), True),  # moved, but not verified yet
+        (WHOLE, ImageState(2, "aa", "aa"), True),
+        (WHOLE, ImageState(3, "bb", "bb"), True),  # CI has uploaded another image under the same hash
+        (WHOLE, ImageState(3, "aa", "bb"), True),  # what the mirror's disk has made of it
+        (ImageState(), WHOLE, False),  # a problem of the source, named there
+        (ImageState(3), ImageState(), False),
+        (ImageState(3, "aa", "bb"), ImageState(), False),
+    ],
+)
+def test_an_image_is_copied_unless_the_mirror_holds_what_the_source_declares(
+    source: ImageState, mirror: ImageState, copied: bool
+) -> None:
+    promotion = Promotion(
+        NEW, "label", "candidate", images=("a.tar",), link_on=("images", "other"), mirror_to=("rh1",)
+    )
+    states = {"images": source, "other": WHOLE, "rh1": mirror}
+    observed = Observed(
+        DlrnState(), servers={name: ServerState({"a.tar": state}) for name, state in states.items()}
+    )
+    todo = plan(promotion, observed)
+    assert todo.images == ((CopyImage("rh1", "a.tar", NEW.full_hash, "aa"),) if copied else ())
+    problem = source.problem
+    assert todo.problems == (
+        (f"image server images: {NEW.full_hash}/a.tar {problem}; let the image job upload it again",)
+        if problem
+        else ()
+    )
+
+
+def test_no_link_is_planned_where_something_else_has_its_name() -> None:
+    promotion = Promotion(NEW, "label", "candidate", link_on=("images",), mirror_to=("rh1",))
+    observed = Observed(
+        DlrnState(), servers={"images": ServerState(), "rh1": ServerState(problems=("a folder",))}
+    )
+    todo = plan(promotion, observed)
+    assert todo.problems == ("a folder",)
+    assert [change.server for change in todo.links] == ["images"]
+
+
 def test_every_problem_of_an_image_says_what_is_wrong() -> None:
     assert ImageState().problem == "does not exist"
     assert ImageState(3).problem == "has no .md5 file"
@@ -196,6 +264,9 @@ def test_every_problem_of_an_image_says_what_is_wrong() -> None:
 
 
 def test_summary() -> None:
-    todo = Plan(labels=(MoveLabel(previous_label("label"), OLD, None), MoveLabel("label", NEW, None)))
-    assert todo.summary() == "2 DLRN labels to move"
+    todo = Plan(
+        images=(CopyImage("rh1", "a.tar", NEW.full_hash, "aa"),),
+        labels=(MoveLabel(previous_label("label"), OLD, None), MoveLabel("label", NEW, None)),
+    )
+    assert todo.summary() == "1 images to copy, 2 DLRN labels to move"
     assert Plan().summary() == "nothing left to do"

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import posixpath
 import re
 import stat
-import uuid
-from collections.abc import Iterator
 
 import paramiko
 
+from rdo_promoter.clients import sftp_files
 from rdo_promoter.clients.ssh import connect, sftp_errors
-from rdo_promoter.errors import AnswerError, ConfigError, NotFoundError, PromoterError, ServiceError
+from rdo_promoter.errors import AnswerError, ConfigError, NotFoundError, PromoterError
+from rdo_promoter.model.layout import BY_HASH, Layout
 
 __all__ = ["ImageServer", "connect"]
 
 log = logging.getLogger(__name__)
-
-#: Bytes asked for at once while a file is read; what an md5 over SFTP needs in memory.
-WINDOW = 4 * 2**20
-
-#: Bytes of one read request; OpenSSH answers more, paramiko asks for no more.
-CHUNK = 2**15
 
 #: Seconds after which a temporary link cannot belong to a move that is still running: a move takes two
 #: requests, each of which ends after a minute at the latest.
@@ -43,21 +36,32 @@ class ImageServer:
     :param sftp: an open session, as `connect` yields it.
     :param root: absolute path of the folder that holds the builds' folders and the links.
     :param name: the server's name in the release file, for messages.
+    :param layout: where the builds' folders are below the root, and how their files are named.
     """
 
-    def __init__(self, sftp: paramiko.SFTPClient, *, root: str, name: str) -> None:
+    def __init__(self, sftp: paramiko.SFTPClient, *, root: str, name: str, layout: Layout = BY_HASH) -> None:
         if not root.startswith("/"):
             raise ConfigError(f"image server {name}: path {root!r} is not absolute; let it start with '/'")
         self.name = name
         self.root = posixpath.normpath(root)
-        self._sftp = sftp
+        self.layout = layout
+        self.sftp = sftp
+        self._builds = posixpath.normpath(posixpath.join(self.root, layout.builds))
+
+    def exists(self) -> bool:
+        """Tell whether the root is there."""
+        with sftp_errors(self.what("look at", self.root)):
+            try:
+                return stat.S_ISDIR(self.sftp.stat(self.root).st_mode or 0)
+            except FileNotFoundError:
+                return False
 
     def files(self, folder: str) -> dict[str, int] | None:
         """Return the files of a build's folder with their sizes in bytes, None when there is none."""
-        path = self._path(folder)
-        with sftp_errors(self._what("list", path)):
+        path = self.build_path(folder)
+        with sftp_errors(self.what("list", path)):
             try:
-                entries = self._sftp.listdir_attr(path)
+                entries = self.sftp.listdir_attr(path)
             except FileNotFoundError:
                 return None
             found = {}
@@ -73,32 +77,19 @@ class ImageServer:
         :raises NotFoundError: when there is no such file.
         :raises ServiceError: when the file grew or shrank meanwhile: its upload has not ended.
         """
-        path = self._path(folder, file)
-        digest = hashlib.md5(usedforsecurity=False)
-        with sftp_errors(self._what("read", path)):
-            size = self._sftp.stat(path).st_size or 0
-            done = 0
-            for block in self._blocks(path, size):
-                digest.update(block)
-                done += len(block)
-            after = self._sftp.stat(path).st_size
-        if done != size or after != size:
-            raise ServiceError(
-                f"{self._what('read', path)}: its size changed from {size} to {after} bytes meanwhile; "
-                "its upload has not ended"
-            )
-        return digest.hexdigest()
+        path = self.build_path(folder, file)
+        return sftp_files.md5(self.sftp, path, self.what("read", path))
 
     def declared_md5(self, folder: str, file: str) -> str | None:
         """Return what `<file>.md5` says, None when there is none.
 
         :raises AnswerError: when the file holds no md5, or one of another file.
         """
-        path = self._path(folder, f"{file}.md5")
-        what = self._what("read", path)
+        path = self.build_path(folder, f"{file}.md5")
+        what = self.what("read", path)
         with sftp_errors(what):
             try:
-                with self._sftp.open(path) as handle:
+                with self.sftp.open(path) as handle:
                     content = handle.read(_MD5_FILE_MAX)
             except FileNotFoundError:
                 return None
@@ -116,18 +107,14 @@ class ImageServer:
         :raises AnswerError: when it is no link, or leads out of the root.
         """
         path = self._path(name)
-        with sftp_errors(self._what("read link", path)):
+        with sftp_errors(self.what("read link", path)):
             try:
-                mode = self._sftp.lstat(path).st_mode or 0
-                target = self._sftp.readlink(path) if stat.S_ISLNK(mode) else None
+                mode = self.sftp.lstat(path).st_mode or 0
+                target = self.sftp.readlink(path) if stat.S_ISLNK(mode) else None
             except FileNotFoundError:
                 return None
         if not target:
-            kind = "folder" if stat.S_ISDIR(mode) else "file"
-            raise AnswerError(
-                f"{self._what('read link', path)}: it is a {kind}, no link; "
-                "find out who put it there and move it away"
-            )
+            raise AnswerError(self._no_link(path, "folder" if stat.S_ISDIR(mode) else "file"))
         return self._folder_of(target, path)
 
     def set_link(self, name: str, target: str) -> bool:
@@ -144,19 +131,19 @@ class ImageServer:
         :raises AnswerError: when something that is no link has the name, or the link names another folder
             afterwards.
         """
-        path, folder = self._path(name), self._path(target)
-        what = self._what("link", path)
+        path, folder = self._path(name), self.build_path(target)
+        what = self.what("link", path)
         if name == target:
             raise ConfigError(f"{what}: it cannot name itself; give the build's folder")
         current = self.link(name)
         self._check_folder(folder, what)
         if current == target:
             return False
-        temporary = posixpath.join(self.root, f".{name}.{uuid.uuid4().hex}")
+        temporary = sftp_files.temporary(path)
         with sftp_errors(what):
-            self._sftp.symlink(target, temporary)
+            self.sftp.symlink(posixpath.join(self.layout.builds, target), temporary)
             try:
-                self._sftp.posix_rename(temporary, path)
+                self.sftp.posix_rename(temporary, path)
             except (paramiko.SSHException, EOFError, OSError):
                 self._remove_quietly(temporary)
                 raise
@@ -168,54 +155,66 @@ class ImageServer:
         self._remove_stale(name)
         return True
 
-    def _path(self, *names: str) -> str:
-        for name in names:
-            if not _NAME.fullmatch(name):
-                raise ConfigError(
-                    f"image server {self.name}: {name!r} cannot be the name of a link, folder or file; "
-                    "use letters, digits, '_', '-', '.', '+' and '~', with a letter, digit or '_' first"
-                )
-        return posixpath.join(self.root, *names)
+    def build_path(self, *names: str) -> str:
+        """Return the path of a build's folder, or of a file in it.
 
-    def _what(self, verb: str, path: str) -> str:
+        :param names: the folder's name, and the file's.
+        """
+        return posixpath.join(self._builds, *map(self._safe, names))
+
+    def _path(self, name: str) -> str:
+        return posixpath.join(self.root, self._safe(name))
+
+    def _safe(self, name: str) -> str:
+        if not _NAME.fullmatch(name):
+            raise ConfigError(
+                f"image server {self.name}: {name!r} cannot be the name of a link, folder or file; "
+                "use letters, digits, '_', '-', '.', '+' and '~', with a letter, digit or '_' first"
+            )
+        return name
+
+    def what(self, verb: str, path: str) -> str:
+        """Say what is done on the server, for messages."""
         return f"image server {self.name}: {verb} {path}"
 
     def _follow(self, folder: str, entry: paramiko.SFTPAttributes) -> paramiko.SFTPAttributes | None:
         if not stat.S_ISLNK(entry.st_mode or 0):
             return entry
         try:
-            return self._sftp.stat(posixpath.join(folder, entry.filename))
+            return self.sftp.stat(posixpath.join(folder, entry.filename))
         except FileNotFoundError:
             return None  # a link to nothing is no file
 
-    def _blocks(self, path: str, size: int) -> Iterator[bytes]:
-        # Windows instead of one prefetch of the whole file: paramiko keeps what it fetched until it is read,
-        # and its thread waits for ever for a connection that has died. A handle a window, because what was
-        # fetched too much stays with the handle.
-        for start in range(0, size, WINDOW):
-            end = min(start + WINDOW, size)
-            with self._sftp.open(path) as handle:
-                yield from handle.readv([(at, min(CHUNK, end - at)) for at in range(start, end, CHUNK)])
+    def _no_link(self, path: str, kind: str) -> str:
+        wrong = f"{self.what('read link', path)}: it is a {kind}, no link; "
+        if not self.layout.mirror or kind == "file":
+            return f"{wrong}find out who put it there and move it away"
+        name, builds = posixpath.basename(path), self.layout.builds
+        old = f"{builds}/old-{name}"
+        return (
+            f"{wrong}a mirror that somebody else filled may have it so. Move it over once, in one go: "
+            f"cd {self.root} && mkdir -p {builds} && mv {name} {old} && ln -s {old} {name}"
+        )
 
     def _folder_of(self, target: str, path: str) -> str:
         """Return the bare name behind a link's text, which may be absolute in links that others made."""
         parent, folder = posixpath.split(posixpath.normpath(posixpath.join(self.root, target)))
-        if folder and parent != self.root:
-            with sftp_errors(self._what("resolve", self.root)):
+        if folder and parent != self._builds:
+            with sftp_errors(self.what("resolve", self._builds)):
                 # The root itself may be reached over a link, or be named from outside of a chroot.
-                same = parent == self._sftp.normalize(self.root)
+                same = parent == self.sftp.normalize(self._builds)
             folder = folder if same else ""
         if not folder:
             raise AnswerError(
-                f"{self._what('read link', path)}: it names {target!r}, which is no folder of {self.root}; "
-                "let it name a build's folder by a relative path"
+                f"{self.what('read link', path)}: it names {target!r}, which is no folder of "
+                f"{self._builds}; let it name a build's folder by a relative path"
             )
         return folder
 
     def _check_folder(self, folder: str, what: str) -> None:
         try:
             with sftp_errors(what):
-                mode = self._sftp.stat(folder).st_mode or 0
+                mode = self.sftp.stat(folder).st_mode or 0
         except NotFoundError as error:
             raise NotFoundError(
                 f"{what}: folder {folder} does not exist; the images were not uploaded"
@@ -225,9 +224,9 @@ class ImageServer:
 
     def _remove_quietly(self, path: str) -> None:
         try:
-            self._sftp.remove(path)
+            self.sftp.remove(path)
         except (paramiko.SSHException, EOFError, OSError) as error:
-            log.warning("%s: not removed: %s; a later move removes it", self._what("remove", path), error)
+            log.warning("%s: not removed: %s; a later move removes it", self.what("remove", path), error)
 
     def _remove_stale(self, name: str) -> None:
         """Remove the temporary links that a crash between the two requests of a move left.
@@ -237,9 +236,9 @@ class ImageServer:
         """
         temporary = re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{32}}")
         try:
-            with sftp_errors(self._what("clean", self.root)):
-                now = self._sftp.lstat(self._path(name)).st_mtime or 0
-                for entry in self._sftp.listdir_attr(self.root):
+            with sftp_errors(self.what("clean", self.root)):
+                now = self.sftp.lstat(self._path(name)).st_mtime or 0
+                for entry in self.sftp.listdir_attr(self.root):
                     old = now - (entry.st_mtime or now) > STALE
                     if old and stat.S_ISLNK(entry.st_mode or 0) and temporary.fullmatch(entry.filename):
                         self._remove_quietly(posixpath.join(self.root, entry.filename))

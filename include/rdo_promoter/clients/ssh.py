@@ -27,6 +27,9 @@ ANSWER_TIMEOUT = 60.0
 #: Seconds between two signs of life: a firewall forgets a silent connection.
 KEEPALIVE = 30
 
+#: What OpenSSH says to everything that SFTP has no status for.
+_FAILURE = "Failure"
+
 _PRIVATE_KEYS: tuple[type[paramiko.PKey], ...] = (
     paramiko.Ed25519Key,
     paramiko.ECDSAKey,
@@ -133,10 +136,11 @@ def parse_host_key(text: str, *, source: str = "the Connection") -> paramiko.PKe
 
 
 @contextmanager
-def sftp_errors(what: str) -> Iterator[None]:
+def sftp_errors(what: str, *, failure: str = "") -> Iterator[None]:
     """Turn what paramiko raises into this package's errors.
 
     :param what: what is asked of which server, for the message.
+    :param failure: what SFTP's status "Failure", which has no reason, most often means here.
     """
     try:
         yield
@@ -148,7 +152,8 @@ def sftp_errors(what: str) -> Iterator[None]:
         ) from error
     except (paramiko.SSHException, paramiko.SFTPError, EOFError, OSError) as error:
         # SFTP's status "Failure" has no reason: a full disk looks like it too, so it may be tried again.
-        raise ServiceError(f"{what}: {_text(error)}") from error
+        hint = f"; {failure}" if failure and _text(error) == _FAILURE else ""
+        raise ServiceError(f"{what}: {_text(error)}{hint}") from error
 
 
 class _Refuse(paramiko.MissingHostKeyPolicy):

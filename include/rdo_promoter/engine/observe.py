@@ -8,7 +8,7 @@ from rdo_promoter.clients.dlrn import DlrnClient
 from rdo_promoter.clients.image_server import ImageServer
 from rdo_promoter.clients.registry import heads
 from rdo_promoter.engine.services import Services
-from rdo_promoter.errors import ConfigError, SupersededError
+from rdo_promoter.errors import AnswerError, ConfigError, SupersededError
 from rdo_promoter.model.build import Build, DlrnHash
 from rdo_promoter.model.clock import is_from_the_future, utc
 from rdo_promoter.model.order import Standing, first_entry, superseded
@@ -34,7 +34,7 @@ def observe(promotion: Promotion, services: Services, *, checksums: bool = True)
     if promotion.source is not None:
         names = tuple(dict.fromkeys((promotion.source, *names)))
     servers = {}
-    for name in promotion.link_on:
+    for name in promotion.servers:
         with services.server(name) as server:
             servers[name] = observe_server(promotion, server, checksums=checksums)
     return Observed(
@@ -78,22 +78,49 @@ def observe_server(promotion: Promotion, server: ImageServer, *, checksums: bool
 
     :param checksums: read every image file whole; without, its presence alone is looked at.
     """
+    problems: list[str] = []
+    if server.layout.mirror and not server.exists():
+        problems.append(
+            f"image server {server.name}: folder {server.root} does not exist; make it, owned by the "
+            "login of the Connection"
+        )
+    links = {}
+    for name in (promotion.label, previous_label(promotion.label)):
+        try:
+            links[name] = server.link(name)
+        except AnswerError as error:
+            problems.append(str(error))
+    link = links.get(promotion.label)
+    return ServerState(
+        images=_images(promotion, server, checksums=checksums),
+        link=link,
+        link_exists=link is not None and server.files(link) is not None,
+        previous=links.get(previous_label(promotion.label)),
+        problems=tuple(problems),
+    )
+
+
+def _images(promotion: Promotion, server: ImageServer, *, checksums: bool) -> dict[str, ImageState]:
     files = server.files(promotion.tag) or {}
     images = {}
     for image in promotion.images:
-        size, declared, actual = files.get(image), None, None
+        file = server.layout.file(image)
+        size, declared, actual = files.get(file), None, None
         if size is not None:
-            declared = server.declared_md5(promotion.tag, image)
+            declared = _declared_md5(server, promotion.tag, file)
             # Without a declared checksum there is nothing to compare with: the file is read for nothing.
-            actual = server.md5(promotion.tag, image) if checksums and declared else declared
+            actual = server.md5(promotion.tag, file) if checksums and declared else declared
         images[image] = ImageState(size, declared, actual)
-    link = server.link(promotion.label)
-    return ServerState(
-        images=images,
-        link=link,
-        link_exists=link is not None and server.files(link) is not None,
-        previous=server.link(previous_label(promotion.label)),
-    )
+    return images
+
+
+def _declared_md5(server: ImageServer, folder: str, file: str) -> str | None:
+    try:
+        return server.declared_md5(folder, file)
+    except AnswerError:
+        if server.layout.mirror:
+            return None  # nobody waits for somebody else to mend it: the file is copied again
+        raise
 
 
 def observe_dlrn(promotion: Promotion, dlrn: DlrnClient) -> DlrnState:

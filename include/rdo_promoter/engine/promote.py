@@ -4,6 +4,7 @@ The steps in their order, each of which may be run again at any time::
 
     preflight      observe everything, plan, refuse when something is missing   (changes nothing)
     copy_to        containers to a registry, under the hash tag
+    mirror_to      images to a mirror, into the build's folder
     check_copies   every container and image is in place everywhere             (changes nothing)
     tag_in, link_on  labels on registries, links on image servers
     commit         DLRN's previous-<label>, then DLRN's label: the commit point
@@ -17,9 +18,13 @@ is a conflict, because something of this promotion may be in place already.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 
+from rdo_promoter.clients.image_copy import copy_image
+from rdo_promoter.clients.image_server import ImageServer
 from rdo_promoter.clients.registry import CopyItem, CopyReport, copy, tag_all
 from rdo_promoter.engine.observe import (
     digests,
@@ -33,7 +38,15 @@ from rdo_promoter.engine.observe import (
 from rdo_promoter.engine.services import Services
 from rdo_promoter.errors import AnswerError, ConflictError, PermanentError, PreflightError, UnfinishedError
 from rdo_promoter.model.build import Build, check_label
-from rdo_promoter.model.plan import Plan, plan, plan_dlrn, plan_registry, plan_server, source_problems
+from rdo_promoter.model.plan import (
+    Plan,
+    image_problems,
+    plan,
+    plan_dlrn,
+    plan_registry,
+    plan_server,
+    source_problems,
+)
 from rdo_promoter.model.promotion import Observed, Promotion, RegistryState, previous_label
 from rdo_promoter.model.promotions import PromotionRow
 
@@ -50,6 +63,20 @@ class Preflight:
 
     plan: Plan
     was: Build | None
+
+
+@dataclass(frozen=True)
+class MirrorReport:
+    """What was copied to a mirror.
+
+    :param copied: images that were copied.
+    :param already: how many were in place.
+    :param size: bytes that were copied.
+    """
+
+    copied: tuple[str, ...]
+    already: int
+    size: int
 
 
 def preflight(promotion: Promotion, services: Services) -> Preflight:
@@ -126,7 +153,7 @@ def moved_so_far(promotion: Promotion, observed: Observed) -> tuple[str, ...]:
             lines.append(f"registry {name}: {len(there)} of {len(promotion.containers)} tags")
     lines += [
         f"image server {name}: the link"
-        for name in promotion.link_on
+        for name in promotion.servers
         if observed.servers[name].link == promotion.tag
     ]
     return tuple(lines)
@@ -172,6 +199,35 @@ def copy_under_hash_tag(
     )
 
 
+def mirror_to(promotion: Promotion, services: Services, name: str, was: Build | None) -> MirrorReport:
+    """Copy the images that a mirror lacks into its folder of the build, and read them back.
+
+    :param name: one of the promotion's `mirror_to`.
+    :param was: the build that held the label when the plan was made.
+    """
+    holder = check_turn(promotion, services, was)
+    with _opened(promotion, services, name) as servers:
+        todo = _server_plan(promotion, name, servers, holder)
+        if not todo.problems:
+            log.info("%s %s: %d images to copy", promotion.build.short, name, len(todo.images))
+            assert promotion.mirror_source is not None
+            source, mirror = servers[promotion.mirror_source], servers[name]
+            size = 0
+            for change in todo.images:
+                size += copy_image(source, mirror, change.folder, change.image, change.md5)
+                log.info("%s %s", promotion.build.short, change)
+            left = _server_plan(promotion, name, servers, holder)
+    if todo.problems:
+        _refuse(promotion, observe(promotion, services, checksums=False), todo.problems)
+    if left.images:
+        raise AnswerError(
+            f"{promotion.subject}: after the copy to {name} {len(left.images)} images are not there: "
+            f"{left.images[0]}"
+        )
+    copied = tuple(change.image for change in todo.images)
+    return MirrorReport(copied, len(promotion.images) - len(copied), size)
+
+
 def check_copies(promotion: Promotion, services: Services) -> Observed:
     """Make sure that everything is in place under the hash everywhere, before any label moves.
 
@@ -179,7 +235,7 @@ def check_copies(promotion: Promotion, services: Services) -> Observed:
     """
     observed = observe(promotion, services, checksums=False)
     found = plan(promotion, observed)
-    _refuse(promotion, observed, (*found.problems, *_not_done(found.copies)))
+    _refuse(promotion, observed, (*found.problems, *_not_done((*found.copies, *found.images))))
     return observed
 
 
@@ -209,16 +265,17 @@ def link_on(promotion: Promotion, services: Services, name: str, was: Build | No
     :param was: the build that held the label when the plan was made.
     """
     holder = check_turn(promotion, services, was)
-    with services.server(name) as server:
-        todo = plan_server(promotion, name, observe_server(promotion, server, checksums=False), holder)
-        if not todo.problems:
+    with _opened(promotion, services, name) as servers:
+        todo = _server_plan(promotion, name, servers, holder)
+        problems = (*todo.problems, *_not_done(todo.images))
+        if not problems:
             for change in todo.links:
-                server.set_link(change.link, change.target)
+                servers[name].set_link(change.link, change.target)
                 log.info("%s %s", promotion.build.short, change)
             for note in todo.notes:
                 log.warning("%s %s", promotion.build.short, note)
-    if todo.problems:
-        _refuse(promotion, observe(promotion, services, checksums=False), todo.problems)
+    if problems:
+        _refuse(promotion, observe(promotion, services, checksums=False), problems)
     return len(todo.links)
 
 
@@ -295,3 +352,23 @@ def _registry_plan(promotion: Promotion, services: Services, name: str) -> Plan:
     # A container that has vanished from the source would otherwise be left out without a word.
     gone = Plan(problems=tuple(source_problems(promotion, states)))
     return gone + plan_registry(promotion, name, states)
+
+
+@contextmanager
+def _opened(promotion: Promotion, services: Services, name: str) -> Iterator[Mapping[str, ImageServer]]:
+    """Open an image server and, for a mirror, the server that its images come from."""
+    names = [name]
+    if name in promotion.mirror_to:
+        assert promotion.mirror_source is not None
+        names.append(promotion.mirror_source)
+    with ExitStack() as stack:
+        yield {each: stack.enter_context(services.server(each)) for each in names}
+
+
+def _server_plan(
+    promotion: Promotion, name: str, servers: Mapping[str, ImageServer], holder: PromotionRow | None
+) -> Plan:
+    states = {each: observe_server(promotion, server, checksums=False) for each, server in servers.items()}
+    # An image that has vanished from the source would otherwise be left out without a word.
+    gone = (image_problems(promotion, each, state) for each, state in states.items() if each != name)
+    return Plan(problems=tuple(chain(*gone))) + plan_server(promotion, name, states, holder)

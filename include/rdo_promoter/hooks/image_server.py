@@ -11,6 +11,7 @@ from pydantic import Field
 
 from rdo_promoter.errors import ConfigError
 from rdo_promoter.hooks.connection import Extra, get_connection, read_extra
+from rdo_promoter.model.layout import BY_HASH, Layout
 
 if TYPE_CHECKING:
     from rdo_promoter.clients.image_server import ImageServer
@@ -40,6 +41,7 @@ class ImageServerHook(BaseHook):
     :param image_server_conn_id: the Connection; its extra must hold ``host_key``.
     :param name: the server's name in the release file, for messages.
     :param root: folder of the release's builds and links on the server.
+    :param layout: how they lie there.
     """
 
     conn_name_attr = "image_server_conn_id"
@@ -47,11 +49,12 @@ class ImageServerHook(BaseHook):
     conn_type = "sftp"
     hook_name = "SFTP"
 
-    def __init__(self, image_server_conn_id: str, name: str, root: str) -> None:
+    def __init__(self, image_server_conn_id: str, name: str, root: str, layout: Layout = BY_HASH) -> None:
         super().__init__()
         self.image_server_conn_id = image_server_conn_id
         self.name = name
         self.root = root
+        self.layout = layout
 
     @contextmanager
     def connect(self) -> Iterator[ImageServer]:
@@ -88,6 +91,6 @@ class ImageServerHook(BaseHook):
             name=f"image server {self.name}",
             source=where,
         ) as sftp:
-            yield ImageServer(sftp, root=self.root, name=self.name)
+            yield ImageServer(sftp, root=self.root, name=self.name, layout=self.layout)
 
     get_conn = connect

@@ -13,6 +13,7 @@ from rdo_promoter.clients.registry import Registry
 from rdo_promoter.hooks.dlrn import DlrnHook
 from rdo_promoter.hooks.image_server import ImageServerHook
 from rdo_promoter.hooks.registry import RegistryHook
+from rdo_promoter.model.layout import Layout
 
 
 @dataclass(frozen=True)
@@ -22,14 +23,14 @@ class ConnectionServices:
     :param dlrn_conn_id: Connection of type ``dlrn``.
     :param repo_url: DLRN's repository tree.
     :param registries: for each registry its Connection (type ``docker``) and namespace.
-    :param servers: for each image server its Connection (type ``sftp`` or ``ssh``) and the folder of
-        the release's builds.
+    :param servers: for each image server its Connection (type ``sftp`` or ``ssh``), the release's folder,
+        and how builds and links lie in it.
     """
 
     dlrn_conn_id: str
     repo_url: str
     registries: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    servers: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    servers: Mapping[str, tuple[str, str, Layout]] = field(default_factory=dict)
     # A task asks one registry many questions; its client keeps the connections for them.
     _registries: dict[str, Registry] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -63,5 +64,5 @@ class ConnectionServices:
 
     def server(self, name: str) -> AbstractContextManager[ImageServer]:
         """Open a connection to an image server, closed at the end of the `with` block."""
-        connection, root = self.servers[name]
-        return ImageServerHook(connection, name, root).connect()
+        connection, root, layout = self.servers[name]
+        return ImageServerHook(connection, name, root, layout).connect()

@@ -3,7 +3,7 @@
 A plan is a set difference: what is in place needs no change, so a plan made after a crash, at whatever
 point, is the rest of the plan made before it. Nothing that an earlier plan noted is trusted.
 
-The order is part of the type: copies under the hash tag, then tags and links, then DLRN's labels
+The order is part of the type: copies under the hash, then tags and links, then DLRN's labels
 (`Plan.changes`). Of DLRN's two labels ``previous-<label>`` moves first: DLRN's promoted label is the
 commit point.
 """
@@ -53,6 +53,19 @@ class TagContainer:
 
 
 @dataclass(frozen=True, slots=True)
+class CopyImage:
+    """Copy an image from the server that the image job uploads to, into a mirror's folder of the build."""
+
+    server: str
+    image: str
+    folder: str
+    md5: str
+
+    def __str__(self) -> str:
+        return f"{self.server}: copy {self.folder}/{self.image} md5 {self.md5}"
+
+
+@dataclass(frozen=True, slots=True)
 class SetLink:
     """Move a link on an image server to another folder."""
 
@@ -77,7 +90,7 @@ class MoveLabel:
         return f"DLRN: {self.label} {self.was or 'nothing'} -> {self.build.full_hash}"
 
 
-Change = CopyContainer | TagContainer | SetLink | MoveLabel
+Change = CopyContainer | CopyImage | TagContainer | SetLink | MoveLabel
 
 
 @dataclass(frozen=True)
@@ -85,6 +98,7 @@ class Plan:
     """The changes that are left, and what forbids to begin.
 
     :param copies: containers that a registry lacks under the hash tag.
+    :param images: images that a mirror lacks in the build's folder.
     :param tags: label tags that name something else.
     :param links: links that name something else, ``previous-`` before the label's own.
     :param labels: DLRN's labels that name something else, ``previous-`` before the promoted one.
@@ -93,6 +107,7 @@ class Plan:
     """
 
     copies: tuple[CopyContainer, ...] = ()
+    images: tuple[CopyImage, ...] = ()
     tags: tuple[TagContainer, ...] = ()
     links: tuple[SetLink, ...] = ()
     labels: tuple[MoveLabel, ...] = ()
@@ -102,11 +117,12 @@ class Plan:
     @property
     def changes(self) -> tuple[Change, ...]:
         """All changes in the order in which they may be made."""
-        return (*self.copies, *self.tags, *self.links, *self.labels)
+        return (*self.copies, *self.images, *self.tags, *self.links, *self.labels)
 
     def __add__(self, other: Plan) -> Plan:
         return Plan(
             self.copies + other.copies,
+            self.images + other.images,
             self.tags + other.tags,
             self.links + other.links,
             self.labels + other.labels,
@@ -118,6 +134,7 @@ class Plan:
         """Say in one line how much is left to do."""
         counts = {
             "containers to copy": len(self.copies),
+            "images to copy": len(self.images),
             "tags to move": len(self.tags),
             "links to move": len(self.links),
             "DLRN labels to move": len(self.labels),
@@ -131,8 +148,8 @@ def plan(promotion: Promotion, observed: Observed) -> Plan:
     result = Plan(problems=tuple(source_problems(promotion, observed.registries)))
     for name in promotion.registries:
         result += plan_registry(promotion, name, observed.registries)
-    for name in promotion.link_on:
-        result += plan_server(promotion, name, observed.servers[name], observed.dlrn.holder)
+    for name in promotion.servers:
+        result += plan_server(promotion, name, observed.servers, observed.dlrn.holder)
     return result + plan_dlrn(promotion, observed.dlrn)
 
 
@@ -166,24 +183,53 @@ def plan_registry(promotion: Promotion, name: str, registries: Mapping[str, Regi
     return Plan(copies=tuple(copies), tags=tuple(tags), problems=tuple(problems))
 
 
-def plan_server(promotion: Promotion, name: str, state: ServerState, holder: PromotionRow | None) -> Plan:
+def plan_server(
+    promotion: Promotion, name: str, servers: Mapping[str, ServerState], holder: PromotionRow | None
+) -> Plan:
     """Make one image server's part of the plan.
+
+    :param name: the image server's name.
+    :param servers: what they hold; this one's is read and, for a mirror, that of the images' source.
+    :param holder: the newest row of the promoted label in DLRN.
+    """
+    state = servers[name]
+    if name in promotion.mirror_to:
+        found = _plan_mirror(promotion, name, servers)
+    else:
+        found = Plan(problems=tuple(image_problems(promotion, name, state)))
+    if state.problems:
+        return found + Plan(problems=state.problems)
+    return found + _plan_links(promotion, name, state, holder)
+
+
+def _plan_mirror(promotion: Promotion, name: str, servers: Mapping[str, ServerState]) -> Plan:
+    """Name the images that a mirror lacks; those that their source lacks are a problem of the source.
+
+    An image is in place when it has the source's size and the ``.md5`` beside it says what the source's
+    does: a mirror gets its ``.md5`` when the content was read back.
+    """
+    assert promotion.mirror_source is not None
+    source, mirror = servers[promotion.mirror_source], servers[name]
+    return Plan(
+        images=tuple(
+            CopyImage(name, image, promotion.tag, wanted.declared)
+            for image in promotion.images
+            if (wanted := source.images[image]).problem is None
+            and wanted.declared is not None
+            and mirror.images[image] != wanted
+        )
+    )
+
+
+def _plan_links(promotion: Promotion, name: str, state: ServerState, holder: PromotionRow | None) -> Plan:
+    """Name the links that are to move.
 
     ``previous-<label>`` is to name what the link named before. When the link is not where DLRN's label is,
     an earlier promotion was given up half-way; if ``previous-`` then names the build that DLRN's label
     names, it stays: what was never promoted is no place to go back to.
-
-    :param name: the image server's name.
-    :param state: what it holds.
-    :param holder: the newest row of the promoted label in DLRN.
     """
-    problems = tuple(
-        f"image server {name}: {promotion.tag}/{image} {problem}; let the image job upload it again"
-        for image in promotion.images
-        if (problem := state.images[image].problem) is not None
-    )
     if state.link == promotion.tag:
-        return Plan(problems=problems)
+        return Plan()
     links = [SetLink(name, promotion.label, promotion.tag, state.link)]
     notes: tuple[str, ...] = ()
     promoted = holder.build.full_hash if holder and holder.build != promotion.build else None
@@ -194,7 +240,7 @@ def plan_server(promotion: Promotion, name: str, state: ServerState, holder: Pro
             links.insert(0, SetLink(name, previous, state.link, state.previous))
         else:
             notes = (f"image server {name}: {previous} stays, the folder {state.link} is gone",)
-    return Plan(links=tuple(links), problems=problems, notes=notes)
+    return Plan(links=tuple(links), notes=notes)
 
 
 def plan_dlrn(promotion: Promotion, state: DlrnState) -> Plan:
@@ -219,6 +265,13 @@ def plan_dlrn(promotion: Promotion, state: DlrnState) -> Plan:
         else:
             notes = (f"DLRN: {previous_label(label)} stays, {holder.full_hash} was purged",)
     return Plan(labels=tuple(labels), notes=notes)
+
+
+def image_problems(promotion: Promotion, name: str, state: ServerState) -> Iterator[str]:
+    """Name each image that the image job did not upload, or not whole."""
+    for image in promotion.images:
+        if (problem := state.images[image].problem) is not None:
+            yield f"image server {name}: {promotion.tag}/{image} {problem}; let the image job upload it again"
 
 
 def source_problems(promotion: Promotion, registries: Mapping[str, RegistryState]) -> Iterator[str]:

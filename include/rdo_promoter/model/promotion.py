@@ -31,7 +31,8 @@ class Promotion:
     :param tag_in: registries that hold the containers already and are tagged only.
     :param push_to: registries that get a copy under the hash tag first.
     :param images: image files in the build's folder, each with an ``.md5`` beside it.
-    :param link_on: image servers whose link is moved.
+    :param link_on: image servers that the image job uploads to, and whose link is moved.
+    :param mirror_to: image servers that get a copy of the images first, and whose link is moved then.
     """
 
     build: Build
@@ -43,6 +44,7 @@ class Promotion:
     push_to: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
     link_on: tuple[str, ...] = ()
+    mirror_to: tuple[str, ...] = ()
 
     @property
     def tag(self) -> str:
@@ -53,6 +55,16 @@ class Promotion:
     def registries(self) -> tuple[str, ...]:
         """The registries whose label tag moves, in the file's order, each once."""
         return tuple(dict.fromkeys((*self.tag_in, *self.push_to)))
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The image servers whose link moves, in the file's order."""
+        return (*self.link_on, *self.mirror_to)
+
+    @property
+    def mirror_source(self) -> str | None:
+        """The image server that mirrors are filled from; None when the image job uploads to none."""
+        return self.link_on[0] if self.link_on else None
 
     @property
     def subject(self) -> str:
@@ -78,7 +90,7 @@ class ImageState:
 
     :param size: bytes; None when the file does not exist.
     :param declared: the md5 that its ``.md5`` file promises.
-    :param actual: the md5 of its content.
+    :param actual: the md5 of its content, as far as it was read; otherwise what is declared.
     """
 
     size: int | None = None
@@ -101,16 +113,18 @@ class ImageState:
 class ServerState:
     """What an image server holds.
 
-    :param images: each image file in the build's folder.
+    :param images: each image file in the build's folder, by the image's name in the release file.
     :param link: the folder that the label's link names, None when there is no link.
     :param link_exists: whether that folder exists.
     :param previous: the folder that ``previous-<label>`` names.
+    :param problems: what keeps links from being moved there.
     """
 
     images: Mapping[str, ImageState] = field(default_factory=dict)
     link: str | None = None
     link_exists: bool = True
     previous: str | None = None
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

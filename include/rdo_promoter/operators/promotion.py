@@ -95,6 +95,23 @@ class CopyOperator(PromotionOperator):
         }
 
 
+class MirrorOperator(PromotionOperator):
+    """Copy the images that a mirror lacks, where no reader sees them yet, and verify them.
+
+    :param server: the mirror's name.
+    """
+
+    def __init__(self, *, server: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.server = server
+
+    def act(self, context: Context) -> Result:
+        """Copy."""
+        self.guard(context)
+        report = promote.mirror_to(self.promotion(context), self.services, self.server, self.was(context))
+        return {"copied": list(report.copied), "already": report.already, "bytes": report.size}
+
+
 class CheckCopiesOperator(PromotionOperator):
     """Make sure that every container and image is in place everywhere. Changes nothing."""
 
@@ -185,7 +202,7 @@ class VerifyOperator(PromotionOperator):
             "previous": previous.build.full_hash if previous else None,
             "containers": len(promotion.containers),
             "registries": list(promotion.registries),
-            "image_servers": list(promotion.link_on),
+            "image_servers": list(promotion.servers),
         }
         context["outlet_events"][self.asset].extra = fact
         self.log.info("%s %s is verified everywhere", promotion.build.short, promotion.label)

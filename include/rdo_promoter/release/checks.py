@@ -20,6 +20,7 @@ RESERVED_STEPS = frozenset({"start"})
 def check(release: ReleaseFile) -> Iterator[Problem]:
     """Return what is wrong between the parts of a release whose parts are well-formed."""
     yield from _check_containers(release)
+    yield from _check_names(release)
     yield from _check_unused(release)
     yield from _check_stages(release)
     for kind in (Candidate, Promote):
@@ -40,6 +41,7 @@ def _scope(release: ReleaseFile, stage: Stage, step_at: int) -> Scope:
         before=stage.steps[:step_at],
         registries=tuple(release.registries),
         image_servers=tuple(release.image_servers),
+        mirrors=tuple(name for name, server in release.image_servers.items() if server.kept.mirror),
         container_source=release.containers.source if release.containers else None,
         has_images=bool(release.images),
         candidate_labels=tuple(step.label for step in steps if isinstance(step, Candidate)),
@@ -58,6 +60,29 @@ def _check_containers(release: ReleaseFile) -> Iterable[Problem]:
     if containers and containers.source not in release.registries:
         known = nearest(containers.source, tuple(release.registries))
         yield Problem(("containers", "source"), f"unknown registry {containers.source!r}; {known}")
+
+
+def _check_names(release: ReleaseFile) -> Iterable[Problem]:
+    for key, server in release.image_servers.items():
+        here = ("image_servers", key, "names")
+        if server.names and not server.kept.mirror:
+            yield Problem(
+                here,
+                "CI's image job names the files: remove this, or add `layout: by_label` to a mirror",
+            )
+            continue
+        for image in server.names:
+            if image not in release.images:
+                yield Problem((*here, image), f"no image of the release; {nearest(image, release.images)}")
+        files: dict[str, str] = {}
+        for image in release.images:
+            file = server.kept.file(image)
+            if file in files:
+                path = (*here, image) if image in server.names else (*here, files[file])
+                yield Problem(
+                    path, f"{files[file]!r} and {image!r} would both be {file!r}: name one otherwise"
+                )
+            files.setdefault(file, image)
 
 
 def _check_unused(release: ReleaseFile) -> Iterable[Problem]:

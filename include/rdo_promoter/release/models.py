@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, StrictStr, WithJsonSchema
 
 from rdo_promoter.model.build import CONSISTENT
+from rdo_promoter.model.layout import BY_HASH, Layout, by_label
 from rdo_promoter.steps import AnyStep, Candidate, Step
 from rdo_promoter.steps.fields import (
     ConnectionId,
@@ -158,14 +159,23 @@ class ImageServerSettings(Frozen):
     """An image server.
 
     :param connection: id of the Airflow Connection (type ``sftp`` or ``ssh``).
-    :param path: the folder that holds the builds' folders and the labels' links; ``{release}``,
-        ``{distro}`` and ``{version}`` are filled in.
-    :param layout: how builds are kept there; ``by_hash``: one folder a build, named by its hash.
+    :param path: the folder that holds the labels' links, and the builds; ``{release}``, ``{distro}`` and
+        ``{version}`` are filled in.
+    :param layout: ``by_hash``: CI's image job uploads each build into a folder named by its hash, and
+        promotions move links to it (``link_on``). ``by_label``: a mirror, whose readers know
+        ``<path>/<label>/<file>``; promotions copy the images there (``mirror_to``).
+    :param names: image -> name of its file on a mirror, where that differs.
     """
 
     connection: ConnectionId
     path: Annotated[StrictStr, AfterValidator(_server_path)]
-    layout: Literal["by_hash"] = "by_hash"
+    layout: Literal["by_hash", "by_label"] = "by_hash"
+    names: FrozenMap[FileName, FileName] = Field(default={}, validate_default=True)
+
+    @property
+    def kept(self) -> Layout:
+        """How builds and links lie in the folder."""
+        return by_label(self.names) if self.layout == "by_label" else BY_HASH
 
 
 class Containers(Frozen):

@@ -47,5 +47,8 @@ def services_of(release: Release) -> ConnectionServices:
         dlrn_conn_id=release.dlrn.connection,
         repo_url=release.dlrn.repo_url,
         registries={name: (r.connection, r.namespace) for name, r in release.registries.items()},
-        servers={name: (s.connection, release.image_root(name)) for name, s in release.image_servers.items()},
+        servers={
+            name: (server.connection, release.image_root(name), server.kept)
+            for name, server in release.image_servers.items()
+        },
     )

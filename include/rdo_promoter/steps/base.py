@@ -48,6 +48,7 @@ class Scope:
     :param before: the steps of the same stage that come before it.
     :param registries: names of the release's registries.
     :param image_servers: names of the release's image servers.
+    :param mirrors: those of them that promotions copy the images to.
     :param container_source: the registry that holds the containers, None in a release without containers.
     :param has_images: whether the release has images.
     :param candidate_labels: the labels that candidate steps of the release move.
@@ -59,6 +60,7 @@ class Scope:
     before: tuple[Step, ...]
     registries: tuple[str, ...]
     image_servers: tuple[str, ...]
+    mirrors: tuple[str, ...]
     container_source: str | None
     has_images: bool
     candidate_labels: tuple[str, ...]

@@ -19,7 +19,9 @@ class Promote(Step):
     :param label: the promoted label, for example ``current-tripleo``.
     :param tag_in: registries that hold the containers already, where they are tagged.
     :param push_to: registries to which the containers are copied and where they are tagged then.
-    :param link_on: image servers on which the label's link is moved.
+    :param link_on: image servers with the images of all builds, where the label's link is moved.
+    :param mirror_to: image servers to which the images are copied, from the first of link_on, and where the
+        label's link is moved then.
     """
 
     kind: ClassVar[str] = "promote"
@@ -28,14 +30,16 @@ class Promote(Step):
     tag_in: Distinct[Name] = ()
     push_to: Distinct[Name] = ()
     link_on: Distinct[Name] = ()
+    mirror_to: Distinct[Name] = ()
 
     def references(self) -> Iterable[Reference]:
         """Return the registries and image servers that the step uses."""
         for key in ("tag_in", "push_to"):
             for index, name in enumerate(getattr(self, key)):
                 yield Reference((key, index), "registries", name)
-        for index, name in enumerate(self.link_on):
-            yield Reference(("link_on", index), "image_servers", name)
+        for key in ("link_on", "mirror_to"):
+            for index, name in enumerate(getattr(self, key)):
+                yield Reference((key, index), "image_servers", name)
 
     def check(self, scope: Scope) -> Iterable[Problem]:
         """Return what is wrong with the step where it stands."""
@@ -53,8 +57,7 @@ class Promote(Step):
         if self.label == scope.source:
             yield Problem(("label",), f"{self.label!r} is the stage's source: promote to another label")
         yield from self._check_containers(scope)
-        if self.link_on and not scope.has_images:
-            yield Problem(("link_on",), "the release has no images: add `images:` or remove link_on")
+        yield from self._check_images(scope)
 
     def _check_containers(self, scope: Scope) -> Iterable[Problem]:
         source = scope.container_source
@@ -80,9 +83,39 @@ class Promote(Step):
                     ("push_to", index), f"{name!r} is in tag_in as well: a push tags it already, keep push_to"
                 )
 
+    def _check_images(self, scope: Scope) -> Iterable[Problem]:
+        for key in ("link_on", "mirror_to"):
+            if getattr(self, key) and not scope.has_images:
+                yield Problem((key,), f"the release has no images: add `images:` or remove {key}")
+        if self.mirror_to and not self.link_on:
+            yield Problem(
+                ("mirror_to",),
+                "the images are copied from the first server of link_on: add `link_on:` with the server that "
+                "the image job uploads to",
+            )
+        for index, name in enumerate(self.link_on):
+            if name in scope.mirrors:
+                yield Problem(
+                    ("link_on", index),
+                    f"{name!r} is a mirror (layout: by_label), which holds what promotions copy to it: write "
+                    f"`mirror_to: [{name}]`",
+                )
+        for index, name in enumerate(self.mirror_to):
+            if name in scope.image_servers and name not in scope.mirrors:
+                yield Problem(
+                    ("mirror_to", index),
+                    f"{name!r} is no mirror, CI's image job uploads to it: write `link_on: [{name}]`, or "
+                    f"`layout: by_label` below image_servers.{name}",
+                )
+
     def describe(self) -> str:
         """Say in one sentence what the step does, for the Dag's documentation."""
-        parts = (("tags", self.tag_in), ("pushes to", self.push_to), ("links on", self.link_on))
+        parts = (
+            ("tags", self.tag_in),
+            ("pushes to", self.push_to),
+            ("links on", self.link_on),
+            ("mirrors to", self.mirror_to),
+        )
         where = [f"{verb} {', '.join(f'`{name}`' for name in names)}" for verb, names in parts if names]
         return f"promotes the build to `{self.label}`: {'; '.join([*where, 'DLRN last'])}"
 
@@ -97,6 +130,7 @@ class Promote(Step):
             push_to=self.push_to,
             images=facts.images if self.link_on else (),
             link_on=self.link_on,
+            mirror_to=self.mirror_to,
         )
 
     def tasks(self, context: StageContext, name: str, chain: Chain) -> Chain:
@@ -116,8 +150,14 @@ class Promote(Step):
             hold = HoldOperator(task_id="hold", **common)
             plan = group.PlanOperator(task_id="plan", made_from=context.made_from, **common)
             copies = [
-                group.CopyOperator(task_id=f"copy_{registry}", registry=registry, **common)
-                for registry in self.push_to
+                *(
+                    group.CopyOperator(task_id=f"copy_{registry}", registry=registry, **common)
+                    for registry in self.push_to
+                ),
+                *(
+                    group.MirrorOperator(task_id=f"mirror_{server}", server=server, **common)
+                    for server in self.mirror_to
+                ),
             ]
             check = group.CheckCopiesOperator(task_id="check_copies", **common)
             moves = [
@@ -127,7 +167,7 @@ class Promote(Step):
                 ),
                 *(
                     group.LinkOperator(task_id=f"link_{server}", server=server, **common)
-                    for server in self.link_on
+                    for server in (*self.link_on, *self.mirror_to)
                 ),
             ]
             dlrn = group.CommitOperator(task_id="dlrn", **common)
