@@ -51,6 +51,41 @@ def read_only(root: Path, run: Path) -> Iterator[int]:
         yield service.port
 
 
+@contextmanager
+def small_disk(root: Path, run: Path, size: int) -> Iterator[int]:
+    """Run a second sshd for the lab in `root`, for which no file may grow larger; yield its port.
+
+    To a client this looks as a full disk does: writing ends with the status "Failure".
+
+    :param size: bytes, a multiple of 512.
+    """
+    facts = image_server.facts(root)
+    text = (root / "images" / "sshd" / "sshd_config").read_text()
+    config = run / "sshd_config"
+
+    def command(port: int) -> list[str]:
+        config.write_text(
+            text.replace("PidFile", "#PidFile").replace(f"Port {facts.port}\n", f"Port {port}\n")
+        )
+        sshd = [*image_server.service(root).command(facts.port)[:-1], str(config)]
+        # Without the trap the limit ends the process instead of the write.
+        return ["sh", "-c", f'trap "" XFSZ; ulimit -f {size // 512}; exec "$@"', "sh", *sshd]
+
+    with running(Service(name="small-disk", run=run, command=command)) as service:
+        yield service.port
+
+
+def kill_sessions(service: Service) -> None:
+    """Kill the sessions of a server, which goes on."""
+    process = service.process()
+    sessions = process.children(recursive=True) if process else []
+    assert sessions
+    for session in sessions:
+        with suppress(psutil.NoSuchProcess):
+            session.kill()
+    psutil.wait_procs(sessions, timeout=10)
+
+
 def login(facts: ImageServerFacts, **changes: Any) -> AbstractContextManager[paramiko.SFTPClient]:
     """Log in to a lab's sshd, with what is right for it or with changes to that."""
     settings = {"key_file": facts.key_file, "host_key": facts.host_key, **changes}
