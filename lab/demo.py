@@ -137,7 +137,7 @@ def _start(lab: Lab, progress: Progress) -> tuple[Airflow, AirflowApi]:
                 prepared=lambda: coming.append(pool.submit(_start_airflow, lab, progress)),
             )
             lab.start_ci(speed=float(os.environ.get("DEMO_SPEED", "2")))
-            progress.say("lab: DLRN, the registries, the image server and CI are up")
+            progress.say("lab: DLRN, the registries, two image servers and CI are up")
             flow = coming[0].result()
         except BaseException:
             # It would start the rest before it hears of this; ending what is there makes it give up.

@@ -6,7 +6,7 @@ Nothing of the package is used here, so that a mistake in it cannot hide itself.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,10 +113,14 @@ def inspect(lab: Lab, full_hash: str, previous: str) -> Report:
         )
         for registry in used
     ]
-    checks += [
-        _guarded(f"images: {name} -> {build}", _link(lab, name, build)) for name, build in links.items()
-    ]
-    return Report(full_hash, label, containers, len(used), len(links), tuple(checks))
+    release, hidden = lab.release, Path(".builds")
+    for name, build in links.items():
+        uploaded = _link(lab.image_folder / name, Path(build), release.images)
+        checks.append(_guarded(f"images: {name} -> {build}", uploaded))
+    for name, build in links.items():
+        copied = _link(lab.mirror_folder / name, hidden / build, release.mirrored)
+        checks.append(_guarded(f"rh1: {name} -> {build}, {' and '.join(release.mirrored)}", copied))
+    return Report(full_hash, label, containers, len(used), 2 * len(links), tuple(checks))
 
 
 def _guarded(what: str, problems: Iterator[str]) -> Check:
@@ -168,12 +172,11 @@ def _digest(session: requests.Session, url: str) -> str | None:
     return f"sha256:{hashlib.sha256(answer.content).hexdigest()}"
 
 
-def _link(lab: Lab, name: str, target: str) -> Iterator[str]:
-    link = lab.image_folder / name
-    found = str(Path(link).readlink())
+def _link(link: Path, target: Path, images: Iterable[str]) -> Iterator[str]:
+    found = link.readlink()
     if found != target:
         yield f"{link} names {found}"
-    for image in lab.release.images:
+    for image in images:
         content = hashlib.md5((link / image).read_bytes(), usedforsecurity=False).hexdigest()
         declared = (link / f"{image}.md5").read_text().split()[0]
         if content != declared:

@@ -96,6 +96,11 @@ class Lab:
         return Path(self.images.path(self.release.name))
 
     @property
+    def mirror_folder(self) -> Path:
+        """Where the release's labels are on the mirror, RDO's ``/builds``."""
+        return self.mirror.images / "builds"
+
+    @property
     def releases(self) -> Path:
         """The lab's release files."""
         return overlay.releases_folder(self.root)
@@ -215,7 +220,9 @@ class Lab:
             dlrn.stage(self.root)
         for name in image_server.SERVERS:
             image_server.prepare(self.root, name)
-        overlay.write(self.root, repo_url=self.dlrn.repo_url, images=self.images.images)
+        overlay.write(
+            self.root, repo_url=self.dlrn.repo_url, images=self.images.images, mirror=self.mirror_folder
+        )
 
     def _start(self, progress: Progress) -> None:
         if not self._seeded:
@@ -250,6 +257,7 @@ class Lab:
         work = [pool.submit(containers)]
         seed.seed_dlrn(self.root, self.release, builds)
         seed.seed_images(self.root, self.release, before, last)
+        seed.seed_mirror(self.mirror_folder, self.image_folder, self.release, before, last)
         return work
 
     def start_ci(self, scenario: str = "default", speed: float = 1.0) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,12 @@ def releases_folder(root: Path) -> Path:
     return root / "releases"
 
 
-def write(root: Path, *, repo_url: str, images: Path, source: Path = RELEASES) -> Path:
+def write(root: Path, *, repo_url: str, images: Path, mirror: Path, source: Path = RELEASES) -> Path:
     """Write the lab's release files and return their folder.
 
     :param repo_url: the lab's repository tree.
     :param images: the folder on the lab's image server that stands for ``/var/www/html/images``.
+    :param mirror: the folder on the lab's mirror that stands for ``/builds``.
     :param source: the project's release files.
     """
     folder = releases_folder(root)
@@ -43,20 +44,24 @@ def write(root: Path, *, repo_url: str, images: Path, source: Path = RELEASES) -
     # The lab has one DLRN, so it plays one release.
     name = f"{RELEASE}.yaml"
     data = yaml.safe_load((source / name).read_text())
-    _put(folder / name, yaml.safe_dump(_moved(data, repo_url, images), sort_keys=False, width=100))
+    _put(folder / name, yaml.safe_dump(_moved(data, repo_url, images, mirror), sort_keys=False, width=100))
     return folder
 
 
-def _moved(release: dict[str, Any], repo_url: str, images: Path) -> dict[str, Any]:
+def _moved(release: dict[str, Any], repo_url: str, images: Path, mirror: Path) -> dict[str, Any]:
     release["poll"] = f"{POLL}s"
     release["dlrn"]["repo_url"] = repo_url
     for server in release.get("image_servers", {}).values():
-        server["path"] = str(images / "{release}" / "rdo_trunk")
+        server["path"] = str(mirror if _is_mirror(server) else images / "{release}" / "rdo_trunk")
     for stage in release["stages"]:
         for step in stage["steps"]:
             if "wait_for" in step:
                 step["wait_for"]["retry_delay"] = f"{RETRY_DELAY}s"
     return release
+
+
+def _is_mirror(server: Mapping[str, Any]) -> bool:
+    return server.get("layout") == "by_label"
 
 
 def _put(file: Path, text: str) -> None:
@@ -81,6 +86,7 @@ class LabRelease:
     :param prefix: what all containers' names begin with.
     :param containers: the containers' names with their prefix, without namespace.
     :param images: the image files of a build.
+    :param mirrored: their names on the mirror, in the same order.
     """
 
     name: str
@@ -92,6 +98,7 @@ class LabRelease:
     prefix: str
     containers: tuple[str, ...]
     images: tuple[str, ...]
+    mirrored: tuple[str, ...]
 
     @property
     def short_names(self) -> list[str]:
@@ -136,7 +143,14 @@ def read(source: Path = RELEASES) -> LabRelease:
         prefix=release["containers"]["prefix"],
         containers=_containers(release["containers"], source),
         images=tuple(release["images"]),
+        mirrored=tuple(_mirrored(release)),
     )
+
+
+def _mirrored(release: Mapping[str, Any]) -> Iterator[str]:
+    (mirror,) = (server for server in release["image_servers"].values() if _is_mirror(server))
+    for image in release["images"]:
+        yield mirror.get("names", {}).get(image, image)
 
 
 def _containers(settings: Mapping[str, Any], source: Path) -> tuple[str, ...]:

@@ -71,8 +71,10 @@ def _addresses(lab: Lab) -> Iterator[str]:
             yield f"  login       {registry.username}: {registry.folder / 'password'}"
         if registry.ca:
             yield f"  CA          {registry.ca}"
-    for name, server in (("images", lab.images), ("mirror rh1", lab.mirror)):
-        folder = server.path(lab.release.name)
+    for name, server, folder in (
+        ("images", lab.images, lab.image_folder),
+        ("mirror rh1", lab.mirror, lab.mirror_folder),
+    ):
         yield f"{name:<13} sftp://{server.username}@{server.host}:{server.port}{folder}"
         yield f"  key         {server.key_file}"
     yield f"releases      {lab.releases}"

@@ -142,6 +142,24 @@ def seed_images(root: Path, release: LabRelease, before: DlrnHash, last: DlrnHas
             (folder / link).symlink_to(build.full_hash)
 
 
+def seed_mirror(mirror: Path, images: Path, release: LabRelease, before: DlrnHash, last: DlrnHash) -> None:
+    """Put the same images on the mirror, as promotions copy them there, and link them.
+
+    :param mirror: the release's folder on the mirror.
+    :param images: the release's folder on the image server.
+    """
+    for link, build in ((f"previous-{release.promoted}", before), (release.promoted, last)):
+        held = mirror / ".builds" / build.full_hash
+        held.mkdir(parents=True, exist_ok=True)
+        for image, name in zip(release.images, release.mirrored, strict=True):
+            uploaded = images / build.full_hash / image
+            shutil.copyfile(uploaded, held / name)
+            md5 = uploaded.with_name(f"{image}.md5").read_text().split()[0]
+            (held / f"{name}.md5").write_text(f"{md5}  {name}\n")
+        with contextlib.suppress(FileExistsError):
+            (mirror / link).symlink_to(Path(".builds", build.full_hash))
+
+
 def put_images(root: Path, release: LabRelease, full_hash: str) -> Path:
     """Put the image files of a build on the image server, as the image build job does."""
     files = {name: IMAGE_SIZES.get(name, OTHER_IMAGE) for name in release.images}

@@ -12,6 +12,7 @@ from lab.ports import free_port
 from lab.service import HOST
 from rdo_promoter.engine.access import Access, check_access
 from rdo_promoter.hooks.services import ConnectionServices
+from rdo_promoter.model.layout import BY_HASH, by_label
 
 pytestmark = pytest.mark.lab
 
@@ -36,7 +37,10 @@ def look(lab: Lab, connections: dict[str, dict[str, Any]], monkeypatch: pytest.M
             "dlrn_centos7_master",
             lab.dlrn.repo_url,
             {"rdo": ("registry_rdo", "team"), "dockerhub": ("registry_dockerhub", "team")},
-            {"images": ("images_rdo", str(lab.image_folder))},
+            {
+                "images": ("images_rdo", str(lab.image_folder), BY_HASH),
+                "rh1": ("images_rh1", str(lab.mirror.images), by_label({})),
+            },
         )
         return check_access(services, services.registries, services.servers, ["tripleo-ci-testing"])
 

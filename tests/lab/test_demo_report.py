@@ -37,7 +37,7 @@ def test_what_was_promoted_is_verified(promoted: Lab) -> None:
     assert problems(promoted) == []
     report = demo_report.inspect(promoted, W.full_hash, V.full_hash)
     assert report.last_line(41.6) == (
-        f"promoted {W.full_hash} to current-tripleo: 96 containers on 2 registries, 2 links, verified, 42 s"
+        f"promoted {W.full_hash} to current-tripleo: 96 containers on 2 registries, 4 links, verified, 42 s"
     )
     assert re.fullmatch(
         r"promoted \S+ to current-tripleo: \d+ containers on \d+ registries, \d+ links, verified, \d+ s",
@@ -51,6 +51,7 @@ def test_another_build_is_not_verified_anywhere(promoted: Lab) -> None:
     assert [line for line in found if "is the repository of" in line]
     assert [line for line in found if "built was nothing" in line]
     assert [line for line in found if line.endswith(f"names {W.full_hash}")]
+    assert [line for line in found if line.endswith(f"names .builds/{W.full_hash}")]
 
 
 @contextmanager
@@ -107,6 +108,27 @@ def test_a_wrong_link_and_a_damaged_image_are_found(promoted: Lab) -> None:
         assert [line for line in problems(promoted) if line.startswith("cannot be read")]
     finally:
         link.symlink_to(W.full_hash)
+
+
+@pytest.mark.lab
+def test_a_wrong_link_and_a_missing_image_of_the_mirror_are_found(promoted: Lab) -> None:
+    folder = promoted.mirror_folder
+    link, image = folder / "current-tripleo", folder / "current-tripleo" / "ipa_images.tar"
+    link.unlink()
+    link.symlink_to(W.full_hash)
+    try:
+        (problem,) = problems(promoted)
+        assert problem.startswith("cannot be read")
+    finally:
+        link.unlink()
+        link.symlink_to(f".builds/{W.full_hash}")
+    image.rename(image.with_name("ironic-python-agent.tar"))
+    try:
+        (problem,) = problems(promoted)
+        assert "No such file" in problem
+    finally:
+        image.with_name("ironic-python-agent.tar").rename(image)
+    assert problems(promoted) == []
 
 
 @pytest.mark.lab

@@ -273,7 +273,7 @@ def test_the_addresses_and_logins_of_the_connections_work(lab: Lab) -> None:
     assert requests.get(f"{hub['host']}/v2/", verify=ca, timeout=10).status_code == 401
     for images, holds in (
         ("images_rdo", lab.image_folder / "current-tripleo"),
-        ("images_rh1", lab.mirror.images),
+        ("images_rh1", lab.mirror_folder / "current-tripleo"),
     ):
         server = found[images]
         key, host_key = Path(server["extra"]["key_file"]), server["extra"]["host_key"]
@@ -288,10 +288,12 @@ def test_the_release_files_are_the_projects_but_for_addresses_and_times(lab: Lab
     labs = yaml.safe_load((lab.releases / "master.yaml").read_text())
     assert labs["dlrn"]["repo_url"] == lab.dlrn.repo_url
     assert labs["image_servers"]["images"]["path"].format(release="master") == str(lab.image_folder)
+    assert labs["image_servers"]["rh1"]["path"] == str(lab.mirror_folder)
     differing = set(differences(ours, labs))
     assert differing == {
         "dlrn.repo_url",
         "image_servers.images.path",
+        "image_servers.rh1.path",
         "poll",
         "stages.0.steps.1.wait_for.retry_delay",
         "stages.0.steps.4.wait_for.retry_delay",

@@ -36,9 +36,9 @@ def test_the_promotion_groups_order(dag: DAG) -> None:
     order = [
         ("hold",),
         ("plan",),
-        ("copy_dockerhub",),
+        ("copy_dockerhub", "mirror_rh1"),
         ("check_copies",),
-        ("tag_rdo", "tag_dockerhub", "link_images"),
+        ("tag_rdo", "tag_dockerhub", "link_images", "link_rh1"),
         ("dlrn",),
         ("verify",),
     ]
@@ -120,7 +120,7 @@ def test_each_task_gets_the_connections_that_its_step_names_and_no_others(dag: D
     for task in dag.tasks:
         if services := getattr(task, "services", None):
             named[task.task_id] = (set(services.registries), set(services.servers))
-    everything = ({"rdo", "dockerhub"}, {"images"})
+    everything = ({"rdo", "dockerhub"}, {"images", "rh1"})
     wanted = {name: everything for name in named if name.startswith((GROUP, "upstream.start"))}
     wanted |= {
         "upstream.tag_containers": ({"rdo"}, set()),

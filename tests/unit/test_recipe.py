@@ -10,6 +10,7 @@ from rdo_promoter.errors import ConfigError
 from rdo_promoter.hooks.recipe import read_recipe, write_recipe
 from rdo_promoter.hooks.services import ConnectionServices
 from rdo_promoter.model.build import Build
+from rdo_promoter.model.layout import BY_HASH, by_label
 from rdo_promoter.model.promotion import Promotion
 from tests.unit.strategies import builds
 
@@ -17,13 +18,18 @@ SERVICES = ConnectionServices(
     "dlrn_master",
     "https://trunk.example.org/centos7-master",
     {"rdo": ("registry_rdo", "team")},
-    {"images": ("images_rdo", "/var/www/images")},
+    {
+        "images": ("images_rdo", "/var/www/images", BY_HASH),
+        "rh1": ("images_rh1", "/builds", by_label({"ironic-python-agent.tar": "ipa_images.tar"})),
+    },
 )
 
 
 @given(build=builds, names=st.lists(st.text(min_size=1), max_size=3))
 def test_a_promotion_and_its_services_come_back_as_they_were(build: Build, names: list[str]) -> None:
-    promotion = Promotion(build, "current", "testing", "rdo", tuple(names), ("rdo",), (), (), ("images",))
+    promotion = Promotion(
+        build, "current", "testing", "rdo", tuple(names), ("rdo",), (), (), ("images",), ("rh1",)
+    )
     assert read_recipe(write_recipe(promotion, SERVICES)) == (promotion, SERVICES)
 
 

@@ -226,5 +226,9 @@ def test_the_projects_releases_can_be_used() -> None:
         "periodic-tripleo-ci-centos-7-ovb-3ctlr_1comp-featureset002-master-upload",
     )
     assert promote == Promote(
-        label="current-tripleo", tag_in=("rdo",), push_to=("dockerhub",), link_on=("images",)
+        label="current-tripleo",
+        tag_in=("rdo",),
+        push_to=("dockerhub",),
+        link_on=("images",),
+        mirror_to=("rh1",),
     )

@@ -25,12 +25,15 @@ def carry_out(
     for name in promotion.push_to:
         say(f"copying containers to {name}")
         promote.copy_to(promotion, services, name, was)
+    for name in promotion.mirror_to:
+        say(f"copying images to {name}")
+        promote.mirror_to(promotion, services, name, was)
     say("looking whether everything is in place under the hash")
     promote.check_copies(promotion, services)
     for name in promotion.registries:
         say(f"tagging containers in {name}")
         promote.tag_in(promotion, services, name, was)
-    for name in promotion.link_on:
+    for name in promotion.servers:
         say(f"moving the link on {name}")
         promote.link_on(promotion, services, name, was)
     say("moving DLRN's label")

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from rdo_promoter.errors import ConfigError
 from rdo_promoter.hooks.services import ConnectionServices
+from rdo_promoter.model.layout import Layout
 from rdo_promoter.model.promotion import Promotion
 
 
@@ -17,7 +18,7 @@ class _Recipe:
     dlrn_conn_id: str
     repo_url: str
     registries: dict[str, tuple[str, str]]
-    servers: dict[str, tuple[str, str]]
+    servers: dict[str, tuple[str, str, Layout]]
 
 
 _RECIPE = TypeAdapter(_Recipe)
