@@ -18,7 +18,8 @@ from rdo_promoter.clients.image_server import ImageServer
 from rdo_promoter.clients.registry import Registry
 from rdo_promoter.clients.ssh import connect
 from rdo_promoter.engine import promote
-from rdo_promoter.model.build import DlrnHash
+from rdo_promoter.model.build import Build, DlrnHash
+from rdo_promoter.model.layout import BY_HASH, by_label
 from rdo_promoter.model.promotion import Promotion
 
 #: Among them a manifest list, an OCI index and an OCI image.
@@ -26,6 +27,8 @@ CONTAINERS = ("mariadb", "ovn-sb-db-server", "nova-api", "cron")
 IMAGES = ("overcloud-full.tar", "ironic-python-agent.tar")
 #: Where promotions push to: basic authentication, and tokens.
 PUSH_TO = ("dockerhub", "quay")
+#: The layout of the mirror, where one image has another name.
+MIRROR = by_label({"ironic-python-agent.tar": "ipa_images.tar"})
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class State:
     tags: dict[str, dict[str, str | None]]
     link: str | None
     previous_link: str | None
+    mirror_link: str | None
+    previous_mirror_link: str | None
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,14 @@ class Rdo:
     def image_root(self) -> Path:
         return Path(self.lab.images.path(self.namespace_))
 
+    @property
+    def mirror_root(self) -> Path:
+        return self.lab.mirror.images / self.namespace_
+
+    def held(self, build: Build) -> Path:
+        """Return the mirror's folder of a build."""
+        return self.mirror_root / ".builds" / build.full_hash
+
     def registry(self, name: str) -> Registry:
         return getattr(self.lab.registries, name).client()  # type: ignore[no-any-return]
 
@@ -72,11 +85,13 @@ class Rdo:
 
     @contextmanager
     def server(self, name: str) -> Iterator[ImageServer]:
-        facts = self.lab.images
+        mirror = name == "rh1"
+        facts = self.lab.mirror if mirror else self.lab.images
+        root, layout = (self.mirror_root, MIRROR) if mirror else (self.image_root, BY_HASH)
         with connect(
             facts.host, facts.port, facts.username, key_file=facts.key_file, host_key=facts.host_key
         ) as sftp:
-            yield ImageServer(sftp, root=str(self.image_root), name=name)
+            yield ImageServer(sftp, root=str(root), name=name, layout=layout)
 
     def build(self, *, extended: bool = False) -> DlrnHash:
         """Let DLRN build; `consistent` may be moved by other tests at any time."""
@@ -102,9 +117,14 @@ class Rdo:
         names = CONTAINERS
         push_build(self.registry("rdo"), self.namespace("rdo"), names, build.full_hash, prefix="")
         if images:
-            image_server.put_images(
-                self.lab.root, self.namespace_, build.full_hash, dict.fromkeys(IMAGES, 20_000)
-            )
+            self.ci_images(build)
+
+    def ci_images(self, build: DlrnHash) -> None:
+        """Do what CI's image job does; the mirror's folder was made by a person, once."""
+        image_server.put_images(
+            self.lab.root, self.namespace_, build.full_hash, dict.fromkeys(IMAGES, 20_000)
+        )
+        self.mirror_root.mkdir(exist_ok=True)
 
     def promotion(self, build: DlrnHash) -> Promotion:
         return Promotion(
@@ -117,6 +137,7 @@ class Rdo:
             push_to=PUSH_TO,
             images=IMAGES,
             link_on=("images",),
+            mirror_to=("rh1",),
         )
 
     def promote(self, build: DlrnHash, *, steps: int = 99) -> None:
@@ -125,10 +146,12 @@ class Rdo:
         found = promote.preflight(wanted, self)
         actions: list[Callable[[], object]] = [
             *(partial(promote.copy_to, wanted, self, name, found.was) for name in PUSH_TO),
+            lambda: promote.mirror_to(wanted, self, "rh1", found.was),
             lambda: promote.check_copies(wanted, self),
             *(partial(promote.tag_in, wanted, self, name, found.was) for name in PUSH_TO),
             lambda: promote.tag_in(wanted, self, "rdo", found.was),
             lambda: promote.link_on(wanted, self, "images", found.was),
+            lambda: promote.link_on(wanted, self, "rh1", found.was),
             lambda: promote.commit(wanted, self, found.was),
             lambda: promote.verify(wanted, self),
         ]
@@ -152,10 +175,12 @@ class Rdo:
             previous=previous.build.full_hash if previous else None,
             rows=len(self.dlrn.promotions(self.label)) + len(self.dlrn.promotions(f"previous-{self.label}")),
             tags=self.tags(self.label),
-            link=self._link(self.label),
-            previous_link=self._link(f"previous-{self.label}"),
+            link=_target(self.image_root / self.label),
+            previous_link=_target(self.image_root / f"previous-{self.label}"),
+            mirror_link=_target(self.mirror_root / self.label),
+            previous_mirror_link=_target(self.mirror_root / f"previous-{self.label}"),
         )
 
-    def _link(self, name: str) -> str | None:
-        link = self.image_root / name
-        return link.readlink().as_posix() if link.is_symlink() else None
+
+def _target(link: Path) -> str | None:
+    return link.readlink().as_posix().removeprefix(".builds/") if link.is_symlink() else None

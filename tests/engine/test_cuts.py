@@ -61,7 +61,7 @@ def cut(monkeypatch: pytest.MonkeyPatch, knife: Knife) -> Iterator[None]:
 
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize(
-    ("write", "call"), [*(("promote", n) for n in (0, 1)), *(("set_link", n) for n in (0, 1)), ("tag", 2)]
+    ("write", "call"), [*(("promote", n) for n in (0, 1)), *(("set_link", n) for n in range(4)), ("tag", 2)]
 )
 def test_begun_again_it_ends_as_if_nothing_had_happened(
     rdo: Rdo, monkeypatch: pytest.MonkeyPatch, write: str, call: int, after: bool
@@ -84,6 +84,8 @@ def test_begun_again_it_ends_as_if_nothing_had_happened(
         tags=rdo.tags(new.full_hash),
         link=new.full_hash,
         previous_link=old.full_hash,
+        mirror_link=new.full_hash,
+        previous_mirror_link=old.full_hash,
     )
 
 
@@ -100,4 +102,4 @@ def test_the_knife_sees_every_write(rdo: Rdo, lab: Lab, monkeypatch: pytest.Monk
         cut(monkeypatch, knives["tag"]),
     ):
         rdo.promote(new)
-    assert {write: knife.calls for write, knife in knives.items()} == {"promote": 2, "set_link": 2, "tag": 12}
+    assert {write: knife.calls for write, knife in knives.items()} == {"promote": 2, "set_link": 4, "tag": 12}

@@ -27,6 +27,7 @@ def test_a_promotion_moves_everything_and_keeps_what_was(rdo: Rdo) -> None:
     state = rdo.state()
     assert (state.label, state.previous) == (new.full_hash, old.full_hash)
     assert (state.link, state.previous_link) == (new.full_hash, old.full_hash)
+    assert (state.mirror_link, state.previous_mirror_link) == (new.full_hash, old.full_hash)
     assert rdo.dlrn.label_hash(rdo.label) == new
     assert state.tags == rdo.tags(new.full_hash)
     for container in CONTAINERS:
@@ -49,6 +50,7 @@ def test_the_first_promotion_has_no_previous(rdo: Rdo) -> None:
     rdo.promote(build)
     state = rdo.state()
     assert (state.label, state.previous, state.previous_link) == (build.full_hash, None, None)
+    assert (state.mirror_link, state.previous_mirror_link) == (build.full_hash, None)
 
 
 def test_done_twice_it_changes_nothing(rdo: Rdo) -> None:
@@ -75,6 +77,7 @@ def test_cut_after_any_step_and_started_again_it_ends_in_the_same_state(rdo: Rdo
     state = rdo.state()
     assert (state.label, state.previous, state.rows) == (new.full_hash, old.full_hash, 3)
     assert (state.link, state.previous_link) == (new.full_hash, old.full_hash)
+    assert (state.mirror_link, state.previous_mirror_link) == (new.full_hash, old.full_hash)
     assert state.tags == rdo.tags(new.full_hash)
 
 
@@ -174,8 +177,10 @@ def test_a_label_moved_by_somebody_else_in_the_middle_is_a_conflict(rdo: Rdo, ne
     before = rdo.state()
     for change in (
         lambda: promote.copy_to(wanted, rdo, "dockerhub", found.was),
+        lambda: promote.mirror_to(wanted, rdo, "rh1", found.was),
         lambda: promote.tag_in(wanted, rdo, "dockerhub", found.was),
         lambda: promote.link_on(wanted, rdo, "images", found.was),
+        lambda: promote.link_on(wanted, rdo, "rh1", found.was),
         lambda: promote.commit(wanted, rdo, found.was),
         lambda: promote.verify(wanted, rdo),
     ):
@@ -202,6 +207,7 @@ def test_an_image_that_vanishes_when_labels_have_moved_is_told_as_unfinished(rdo
         f"registry dockerhub: {len(CONTAINERS)} of {len(CONTAINERS)} tags",
         f"registry quay: {len(CONTAINERS)} of {len(CONTAINERS)} tags",
         "image server images: the link",
+        "image server rh1: the link",
     )
     assert rdo.state().label is None
 
@@ -209,7 +215,7 @@ def test_an_image_that_vanishes_when_labels_have_moved_is_told_as_unfinished(rdo
 def test_dlrn_does_not_move_while_a_tag_is_left(rdo: Rdo) -> None:
     (build,) = rdo.candidates(1)
     rdo.ci_builds(build)
-    rdo.promote(build, steps=5)
+    rdo.promote(build, steps=6)
     with pytest.raises(UnfinishedError, match="not done: rdo: tag mariadb"):
         promote.commit(rdo.promotion(build), rdo, None)
     assert rdo.state().label is None

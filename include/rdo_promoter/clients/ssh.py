@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import StringIO
 from pathlib import Path
 from threading import Timer
@@ -114,8 +114,12 @@ def connect(
             ) from error
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise ServiceError(f"{silent}: {_text(error)}") from error
-        with sftp:
+        try:
             yield sftp
+        finally:
+            # paramiko cannot close what has died, and must not hide what was said about it.
+            with suppress(paramiko.SSHException, EOFError, OSError):
+                sftp.close()
 
 
 def parse_host_key(text: str, *, source: str = "the Connection") -> paramiko.PKey:
