@@ -16,7 +16,7 @@ from tests.engine.rdo import CONTAINERS, IMAGES, PUSH_TO, Rdo
 
 pytestmark = pytest.mark.lab
 
-STEPS = 9
+STEPS = 11
 
 
 def test_a_promotion_moves_everything_and_keeps_what_was(rdo: Rdo) -> None:
@@ -133,7 +133,7 @@ def test_a_purged_build_is_refused(rdo: Rdo) -> None:
     (build,) = rdo.candidates(1)
     rdo.ci_builds(build)
     lab_dlrn.purge(rdo.lab.root, build, flagged=False)
-    with pytest.raises(PreflightError, match="was purged or never built"):
+    with pytest.raises(PreflightError, match="was purged, was never built, or is of another release"):
         promote.preflight(rdo.promotion(build), rdo)
 
 
@@ -197,7 +197,7 @@ def test_a_label_moved_by_somebody_else_in_the_middle_is_a_conflict(rdo: Rdo, ne
 def test_an_image_that_vanishes_when_labels_have_moved_is_told_as_unfinished(rdo: Rdo) -> None:
     (build,) = rdo.candidates(1)
     rdo.ci_builds(build)
-    rdo.promote(build, steps=7)
+    rdo.promote(build, steps=9)
     (rdo.image_root / build.full_hash / IMAGES[0]).unlink()
     with pytest.raises(UnfinishedError) as unfinished:
         promote.commit(rdo.promotion(build), rdo, None)

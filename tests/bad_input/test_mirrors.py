@@ -9,7 +9,7 @@ import pytest
 from rdo_promoter.model.layout import Layout
 from rdo_promoter.release import load_release
 from rdo_promoter.steps import Promote
-from tests.unit.release_mistakes import UPSTREAM, Mistake
+from tests.bad_input.release_values import UPSTREAM, Mistake
 from tests.unit.releases import changed, problems, write
 
 RH1 = (
