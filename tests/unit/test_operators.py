@@ -23,7 +23,9 @@ from rdo_promoter.errors import AuthError, ConflictError, ServiceError, Supersed
 from rdo_promoter.hooks.ledger import ledger
 from rdo_promoter.model.build import DlrnHash
 from rdo_promoter.model.ledger import Planned
+from rdo_promoter.model.made_from import MadeFrom
 from rdo_promoter.model.order import Wait
+from rdo_promoter.model.plan import MoveLabel, Plan
 from rdo_promoter.model.promotions import PromotionRow
 from rdo_promoter.model.verdict import Criteria
 from rdo_promoter.operators.candidate import CandidateOperator
@@ -36,7 +38,7 @@ from rdo_promoter.operators.hold import (
     holder_key,
     still_works,
 )
-from rdo_promoter.operators.promotion import TagOperator
+from rdo_promoter.operators.promotion import PlanOperator, TagOperator
 from rdo_promoter.operators.source import PinBuildOperator, StartStageOperator
 from tests.unit.strategies import build_number
 
@@ -265,6 +267,28 @@ def test_a_promotion_on_the_command_line_that_was_killed_stops_nobody_for_ever(h
     here = context()
     hold.execute(here)
     assert holder(here) == "ours"
+
+
+def test_a_promotion_on_the_command_line_that_begins_behind_hold_is_seen(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RDO_PROMOTER_LEDGER", str(tmp_path))
+    coordinates = {"label": "passed", "candidate_label": "testing"}
+    plan = made(PlanOperator, coordinates=coordinates, group=GROUP, made_from=MadeFrom("x.yaml", "0" * 64))
+    plan.services.dlrn_conn_id = "dlrn"
+    here = context()
+    here["asset_state_store"][HOLDERS][KEY] = Claim(OURS).to_json()
+    changes = Plan(labels=(MoveLabel("passed", NEW, None),))
+
+    def preflight(*_: object) -> promote.Preflight:
+        by_hand(age=0)
+        return promote.Preflight(changes, None)
+
+    monkeypatch.setattr(promote, "preflight", preflight)
+    with pytest.raises(ServiceError, match=r"ada@desk promotes .* on the command line; tried again"):
+        plan.execute(here)
+    # Whoever planned by hand a moment later sees this plan in turn.
+    assert {fact.via for fact in ledger().unfinished()} == {"airflow", "command line"}
 
 
 def test_without_the_ledger_nobody_holds_a_label(hold: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The command line ``rdo-promoter``; it never loads Airflow."""
+"""The command line ``rdo-promoter``. What promotes loads Airflow for its Connections; the rest never does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import rdo_promoter
-from rdo_promoter.cli import schema, validate
+from rdo_promoter.cli import plan, promote, schema, validate
 from rdo_promoter.errors import PromoterError
 
 #: Exit codes: public names, see the reference.
@@ -19,11 +19,12 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of all verbs; each verb is one module."""
     top = argparse.ArgumentParser(
         prog="rdo-promoter",
-        description="Promote RDO builds: check release files. Exit codes: 0 done, 1 refused, 2 usage.",
+        description="Promote RDO builds: check release files, show and carry out promotions without Airflow. "
+        "Exit codes: 0 done, 1 refused or not met, 2 usage.",
     )
     top.add_argument("--version", action="version", version=f"rdo-promoter {rdo_promoter.__version__}")
     verbs = top.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for verb in (validate, schema):
+    for verb in (validate, schema, plan, promote):
         verb.add(verbs.add_parser)
     return top
 
@@ -40,6 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except PromoterError as error:
         print(error, file=sys.stderr)
+        return REFUSED
+    except KeyboardInterrupt:
+        # A promotion that has begun says itself what has moved.
+        print("stopped; nothing was changed", file=sys.stderr)
         return REFUSED
     except BrokenPipeError:
         # The reader (`| head`) has gone. Python's own flush at the end must not complain again.

@@ -16,18 +16,19 @@ ENVIRONMENT = "RDO_PROMOTER_LEDGER"
 DEFAULT = "rdo-promoter-ledger"
 
 
-def ledger() -> Ledger:
+def ledger(*, make: bool = True) -> Ledger:
     """Return the ledger that this installation shares: tasks, the UI, the command line.
 
     ``RDO_PROMOTER_LEDGER`` names a folder that exists, or a URL such as ``s3://<Connection>@<bucket>/<folder>``.
     Without it a folder in AIRFLOW_HOME is made, which serves one machine only.
 
+    :param make: False where Airflow may not be at home: a ledger that was just made knows of no promotion.
     :raises ConfigError: when the place cannot be one.
     :raises ServiceError: when its file system cannot be opened.
     """
     named = os.environ.get(ENVIRONMENT, "").strip()
     if not named:
-        return Ledger(_default())
+        return Ledger(_default(make=make))
     if "://" not in named:
         if not Path(named).is_absolute():
             # Components of Airflow start in different folders.
@@ -36,12 +37,19 @@ def ledger() -> Ledger:
     return _at_url(named)
 
 
-def _default() -> Path:
+def ledger_connection() -> tuple[str, ...]:
+    """Return the id of the Airflow Connection that the ledger's place names, if it names one."""
+    conn_id = urlsplit(os.environ.get(ENVIRONMENT, "").strip()).netloc.rpartition("@")[0]
+    return (conn_id,) if conn_id and ":" not in conn_id else ()
+
+
+def _default(*, make: bool) -> Path:
     from airflow.configuration import AIRFLOW_HOME
 
     folder = Path(AIRFLOW_HOME) / DEFAULT
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if make:
+            folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ServiceError(
             f"the ledger {folder} cannot be made ({type(error).__name__}: {error}): name a folder or a URL "

@@ -159,6 +159,21 @@ class PromotionOperator(PromoterOperator):
                 f"clear the whole group {self.group}, not this task alone",
             )
 
+    def by_hand(self, promotion: Promotion) -> str | None:
+        """Say who promotes to the label without Airflow at the moment, None when nobody does.
+
+        One that was killed left a plan behind: after as long as a task may take it stops nobody.
+        """
+        youngest = self.services.dlrn.now() - _BY_HAND
+        return next(
+            (
+                f"{plan.by} promotes {plan.build.full_hash}"
+                for plan in ledger().unfinished(self.dag_id, promotion.label)
+                if plan.via == "command line" and plan.at > youngest
+            ),
+            None,
+        )
+
     def store(self, context: Context) -> Any:
         """Return the state store that names the holders."""
         return context["asset_state_store"][HOLDERS]
@@ -185,7 +200,7 @@ class HoldOperator(PromotionOperator):
         promote.check_order(promotion, self.services)
         if is_dry_run(context):
             return {"dry_run": True}
-        if by_hand := self._by_hand(promotion):
+        if by_hand := self.by_hand(promotion):
             raise self._later(f"{promotion.build.short} {by_hand} on the command line; looking again soon")
         store, ours = self.store(context), Group(self.dag_id, context["run_id"], self.group)
         claim = read_claim(store.get(self.key))
@@ -205,21 +220,6 @@ class HoldOperator(PromotionOperator):
         self.log.info("%s", why)
         later = timedelta(seconds=_LOOK_AGAIN + random.uniform(0, 5))  # noqa: S311 - jitter, no secret
         return AirflowRescheduleException(utcnow() + later)  # type: ignore[no-untyped-call]
-
-    def _by_hand(self, promotion: Promotion) -> str | None:
-        """Say who promotes to the label without Airflow at the moment, None when nobody does.
-
-        One that was killed left a plan behind: after as long as a task may take it stops nobody.
-        """
-        youngest = self.services.dlrn.now() - _BY_HAND
-        return next(
-            (
-                f"{plan.by} promotes {plan.build.full_hash}"
-                for plan in ledger().unfinished(self.dag_id, promotion.label)
-                if plan.via == "command line" and plan.at > youngest
-            ),
-            None,
-        )
 
     def _works(self, context: Context, former: Group | None, ours: Group) -> bool:
         """Tell whether another run may still change something."""

@@ -9,6 +9,7 @@ from airflow.sdk import Asset, Context
 from pydantic import JsonValue
 
 from rdo_promoter.engine import promote
+from rdo_promoter.errors import ServiceError
 from rdo_promoter.hooks.ledger import ledger
 from rdo_promoter.hooks.recipe import write_recipe
 from rdo_promoter.model.ledger import Planned, Promoted
@@ -70,6 +71,9 @@ class PlanOperator(PromotionOperator):
             wanted=write_recipe(promotion, self.services),
         )
         self.log.info("%s ledger: %s", promotion.build.short, ledger().append(fact))
+        # Since `hold` looked, minutes may have passed. Of two that plan at once one sees the other's plan.
+        if by_hand := self.by_hand(promotion):
+            raise ServiceError(f"{promotion.subject}: {by_hand} on the command line; tried again later")
 
 
 class CopyOperator(PromotionOperator):

@@ -1,0 +1,150 @@
+"""Look at a stage as its tasks would, and print what was seen. Loads Airflow, for its Connections alone."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import Iterable, Iterator, Sequence
+
+from rdo_promoter.cli.target import Target
+from rdo_promoter.clients.dlrn import DlrnClient
+from rdo_promoter.clients.ledger import Ledger
+from rdo_promoter.engine.candidate import newest_build
+from rdo_promoter.engine.outlook import Outlook, Stage, look_ahead
+from rdo_promoter.errors import NotFoundError
+from rdo_promoter.hooks.ledger import ledger, ledger_connection
+from rdo_promoter.hooks.outside import bring_connections, load_airflow
+from rdo_promoter.hooks.services import ConnectionServices
+from rdo_promoter.model.build import Build
+from rdo_promoter.model.clock import utc
+from rdo_promoter.model.ledger import Planned
+from rdo_promoter.model.promotion import Promotion
+from rdo_promoter.release.promotions import services_of
+from rdo_promoter.steps import WaitFor
+
+
+def open_services(targets: Iterable[Target]) -> list[ConnectionServices]:
+    """Return each target's services, after its Connections and the ledger's were found.
+
+    :raises ConfigError: when a Connection does not exist.
+    :raises ServiceError: when it may be in the metadata database, which does not answer.
+    """
+    targets = list(targets)
+    load_airflow()
+    needed = [conn_id for target in targets for conn_id in target.connections]
+    bring_connections([*needed, *ledger_connection()])
+    return [services_of(target.release).only(*target.uses) for target in targets]
+
+
+def find_build(target: Target, dlrn: DlrnClient, full_hash: str | None) -> Build:
+    """Return the build with a full hash, or without one the newest of the stage's source label.
+
+    :raises NotFoundError: when there is no such build.
+    """
+    if full_hash is None:
+        return newest_build(dlrn, target.stage.source, target.stage.candidate_label).build
+    build = dlrn.find(full_hash)
+    if build is None:
+        raise NotFoundError(
+            f"hash {full_hash!r}: DLRN has no directory for it below {dlrn.repo_url}; copy the full hash "
+            "(the directory's last part), and check that it was not purged"
+        )
+    return build
+
+
+def look(target: Target, services: ConnectionServices, build: Build) -> Outlook:
+    """Look at everything that decides whether the stage may promote the build now."""
+    registries, servers = target.uses
+    before = target.stage.named_steps[: target.stage.steps.index(target.step)]
+    stage = Stage(
+        source=target.stage.source,
+        criteria={name: step.criteria for name, step in before if isinstance(step, WaitFor)},
+        registries=tuple(registries),
+        servers=tuple(servers),
+    )
+    return look_ahead(target.promotion(build), stage, services)
+
+
+def unfinished(target: Target) -> tuple[Planned, ...]:
+    """Return the promotions to the stage's label that the ledger shows as begun and not done.
+
+    :raises ServiceError: when the ledger does not answer.
+    """
+    return book().unfinished(target.release.dag_id, target.step.label)
+
+
+def book() -> Ledger:
+    """Return the ledger that Airflow's runs write to."""
+    return ledger(make=False)
+
+
+def heading(target: Target) -> str:
+    """Return the line that says by which text of the release file everything is decided."""
+    release = target.release
+    return f"{release.dag_id} by {release.file} (sha256 {release.digest})"
+
+
+def lines(target: Target, seen: Outlook) -> Iterator[str]:
+    """Yield what a person should see of a stage; the last lines say what follows from it."""
+    promotion = seen.promotion
+    yield f"stage {target.stage.name}: {promotion.subject}"
+    for name, verdict in seen.verdicts.items():
+        yield f"  criteria of {name}: {'met' if verdict.met else 'not met'}, {_count(verdict.results)}"
+        for result in verdict.results:
+            yield f"    {result}"
+    yield f"  order: {_place(promotion, seen)}"
+    if seen.found is not None:
+        yield f"  plan: {seen.plan.summary()}"
+        yield from (f"    {change}" for change in seen.plan.changes)
+    yield from (f"  note: {note}" for note in (*seen.notes, *seen.plan.notes))
+    if seen.done:
+        yield f"  -> {promotion.label} names this build everywhere: nothing to do"
+    elif seen.ready:
+        yield "  -> can be promoted now"
+    else:
+        yield "  -> refused:"
+        yield from (f"     - {refusal}" for refusal in seen.refusals)
+
+
+def person() -> str:
+    """Return what the ledger calls the person who started this process: ``user@host``."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+def others(begun: Iterable[Planned]) -> list[Planned]:
+    """Return the promotions that somebody else has begun."""
+    return [plan for plan in begun if plan.by != person()]
+
+
+def in_the_way(target: Target, plans: Sequence[Planned]) -> Iterator[str]:
+    """Yield who has begun a promotion to the label, and how to see whether they still work on it."""
+    if not plans:
+        return
+    yield f"refused: somebody else has begun to promote to {target.step.label} and is not done:"
+    for plan in plans:
+        run = f"run {plan.by}" if plan.via == "airflow" else plan.by
+        yield f"  - {plan.build.full_hash}, planned by {run} ({plan.via}) at {utc(plan.at)}: {plan.summary}"
+        if plan.via == "airflow":
+            yield f"    at work? `airflow tasks states-for-dag-run {plan.dag_id} '{plan.by}'` needs only the"
+            yield "    database; without it look for `airflow worker --` in `ps ax` on each worker machine"
+        else:
+            yield f"    at work? ask {plan.by}, or look for `rdo-promoter promote` in `ps ax` there"
+    yield "If nobody works on it any more, `promote --take-over` goes on. Two at once would mix two builds."
+
+
+def _place(promotion: Promotion, seen: Outlook) -> str:
+    label = promotion.label
+    if seen.superseded:
+        return f"superseded by {seen.superseded}, which holds {label}"
+    if seen.found is None:
+        return "not looked at, see below"
+    if seen.found.was is None:
+        return f"nothing holds {label} yet"
+    if seen.found.was == promotion.build:
+        return f"it holds {label} in DLRN"
+    return f"after {seen.found.was.full_hash}, which holds {label}"
+
+
+def _count(results: Iterable[object]) -> str:
+    number = len(list(results))
+    return f"{number} job{'' if number == 1 else 's'}"

@@ -1,0 +1,116 @@
+"""Could a build be promoted now, and if not, why? Everything that a stage's tasks would ask, in one go.
+
+Changes nothing. The tasks ask the same one after the other: `StartStageOperator` for access and the source
+label, the gates for the criteria, `PlanOperator` for the plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from rdo_promoter.engine import promote
+from rdo_promoter.engine.access import check_access
+from rdo_promoter.engine.services import Services
+from rdo_promoter.errors import SupersededError, TransientError
+from rdo_promoter.model.build import CONSISTENT
+from rdo_promoter.model.plan import Plan
+from rdo_promoter.model.promotion import Promotion
+from rdo_promoter.model.verdict import Criteria, Verdict, judge
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage, as far as it decides about a promotion.
+
+    :param source: the label that the stage starts from.
+    :param criteria: what has to pass, by the step that waits for it.
+    :param registries: registries that the promotion works on.
+    :param servers: image servers that it works on.
+    """
+
+    source: str
+    criteria: Mapping[str, Criteria]
+    registries: tuple[str, ...] = ()
+    servers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """How a promotion stands.
+
+    :param promotion: what is wanted.
+    :param verdicts: the criteria's verdict on fresh votes, by the step that waits for them.
+    :param refusals: why it may not begin; one line each.
+    :param notes: what a person should know, though it forbids nothing.
+    :param found: plan and holder of the label, None when they were not looked at.
+    :param superseded: which build left this one nothing to win, None when none did.
+    """
+
+    promotion: Promotion
+    verdicts: Mapping[str, Verdict]
+    refusals: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    found: promote.Preflight | None = None
+    superseded: str | None = None
+
+    @property
+    def plan(self) -> Plan:
+        """The changes that are left, as far as they are known."""
+        return self.found.plan if self.found else Plan()
+
+    @property
+    def done(self) -> bool:
+        """Whether the label names the build everywhere already."""
+        if self.found is None or self.found.was != self.promotion.build:
+            return False
+        return not self.plan.changes and not self.plan.problems
+
+    @property
+    def ready(self) -> bool:
+        """Whether the promotion may begin."""
+        return not self.refusals
+
+
+def look_ahead(promotion: Promotion, stage: Stage, services: Services) -> Outlook:
+    """Look at everything that decides whether a promotion may begin, and at what it would change.
+
+    :raises ServiceError: when DLRN does not answer.
+    """
+    verdicts, unmet = _judge(promotion, stage, services)
+    refusals = [*unmet, *_not_from(promotion, stage, services)]
+    access = check_access(services, stage.registries, stage.servers, [promotion.label])
+    seen = Outlook(promotion, verdicts, (*refusals, *access.problems), access.notes)
+    if access.problems:
+        return seen
+    try:
+        found = promote.look(promotion, services)
+    except SupersededError as error:
+        return replace(seen, refusals=(*seen.refusals, str(error)), superseded=error.by)
+    except TransientError as error:
+        # Said at the door already, as a rule.
+        notes = tuple(note for note in access.notes if str(error) not in note)
+        return replace(seen, refusals=(*seen.refusals, str(error)), notes=notes)
+    return replace(seen, refusals=(*seen.refusals, *found.plan.problems), found=found)
+
+
+def _judge(promotion: Promotion, stage: Stage, services: Services) -> tuple[dict[str, Verdict], list[str]]:
+    """Return the verdicts on fresh votes, and a line about each that is not met."""
+    votes = services.dlrn.votes(promotion.build)
+    verdicts = {name: judge(criteria, votes) for name, criteria in stage.criteria.items()}
+    unmet = [
+        f"{promotion.build.full_hash} does not meet the criteria of {name}: {verdict.summary()}"
+        for name, verdict in verdicts.items()
+        if not verdict.met
+    ]
+    if not verdicts:
+        unmet = ["no step before the promotion waits for votes, so nothing says that the build is good"]
+    return verdicts, unmet
+
+
+def _not_from(promotion: Promotion, stage: Stage, services: Services) -> list[str]:
+    """Say that the build never held the label that the stage starts from, if so."""
+    if stage.source == CONSISTENT or services.dlrn.entries(stage.source, promotion.build):
+        return []
+    missing = f"{promotion.build.full_hash} never held {stage.source}, from which the stage starts"
+    return [f"{missing}: promote it to {stage.source} first"]
