@@ -1,11 +1,13 @@
 """A real Airflow on this machine, for the demo and the tests.
 
 Its parts run as services of the lab: PostgreSQL, then at the same time the API server, the scheduler with
-the LocalExecutor, the dag processor and the triggerer. Everything listens on 127.0.0.1 alone.
+the LocalExecutor, the dag processor and the triggerer. Each has a keeper that starts it again when it ends
+without having been asked to, as systemd and compose do. Everything listens on 127.0.0.1 alone.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import os
 import signal
@@ -19,8 +21,10 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
+import psutil
 import requests
 
+from lab import kept
 from lab.airflow_settings import USER, environment, password
 from lab.postgres import Postgres
 from lab.service import HOST, LabError, Service, wait_for
@@ -79,7 +83,7 @@ class Airflow:
     @property
     def url(self) -> str:
         """Address of the UI and the API."""
-        return f"http://{HOST}:{_service(self.root, 'api-server').port}"
+        return f"http://{HOST}:{service(self.root, 'api-server').port}"
 
     @property
     def login(self) -> tuple[str, str]:
@@ -95,24 +99,30 @@ class Airflow:
             plugins_folder=self.plugins_folder,
             releases=self.releases,
             connections=self.connections,
-            port=_service(self.root, "api-server").port,
-            database_url=_postgres(self.root).url(DATABASE),
+            port=service(self.root, "api-server").port,
+            database_url=database(self.root).url(DATABASE),
             parallelism=self.parallelism,
             reread=self.reread,
         )
 
     def service(self, component: str) -> Service:
-        """Return the process of a component, for example ``triggerer``."""
+        """Return a component and its keeper, for example ``triggerer``."""
         words = ["airflow", component, *_ARGUMENTS.get(component, [])]
-        return Service(
-            name=f"airflow-{component}",
-            run=self.root / "run",
-            command=lambda _: _without_foreign_settings(self.environment, words),
-            ready=lambda _: component in self.healthy(),
+        return dataclasses.replace(
+            service(self.root, component),
+            command=lambda _: kept.kept(_without_foreign_settings(self.environment, words)),
             env=self.environment,
             cwd=self.home,
-            deadline=_DEADLINE,
         )
+
+    def process(self, component: str) -> psutil.Process | None:
+        """Return a component's own process, None when it does not run at the moment."""
+        return kept.command(service(self.root, component))
+
+    @property
+    def database(self) -> Postgres:
+        """The server of the metadata database."""
+        return database(self.root)
 
     def up(self, progress: Progress = lambda _: None) -> None:
         """Start what does not run and return when everything is healthy.
@@ -121,7 +131,7 @@ class Airflow:
         """
         self.home.mkdir(parents=True, exist_ok=True)
         password(self.root)
-        postgres = _postgres(self.root)
+        postgres = self.database
         if postgres.service.process() is None:
             postgres.create(template(progress))
             postgres.service.start()
@@ -136,27 +146,16 @@ class Airflow:
             progress(f"{component} is healthy")
 
     def healthy(self) -> frozenset[str]:
-        """Return the components that run and have given a sign of life since they were started.
+        """Return the components that run and have given a sign of life since they were started."""
+        return healthy(self.root)
 
-        The health page alone is not enough: it calls a component healthy for a while after its death.
+    def wait_healthy(self) -> None:
+        """Wait until every component is healthy, as those that were killed are again after a while.
+
+        :raises LabError: when one is not in time.
         """
-        running = {
-            component: process.create_time()
-            for component in COMPONENTS
-            if (process := _service(self.root, component).process()) is not None
-        }
-        if "api-server" not in running:
-            return frozenset()
-        try:
-            answer = requests.get(f"{self.url}/api/v2/monitor/health", timeout=10)
-            page = answer.json() if answer.ok else {}
-        except requests.RequestException:
-            page = {}
-        return frozenset(
-            component
-            for component, started in running.items()
-            if _alive(page.get(_HEALTH[component]) or {}, _HEALTH[component], started)
-        )
+        for component in COMPONENTS:
+            self.service(component).wait_ready()
 
     def _warm(self, api_server: Service) -> None:
         """Let the API server load the execution API, which it would do, for seconds, at the first task."""
@@ -172,11 +171,11 @@ class Airflow:
         wait_for(asked, "the execution API answers", deadline=_DEADLINE, every=0.2)
 
     def kill(self, component: str) -> None:
-        """End a component as a crash would: at once, with everything that it has started."""
-        service = self.service(component)
-        if service.process() is None:
-            raise LabError(f"{component} does not run, so it cannot be killed")
-        service.stop(signal.SIGKILL)
+        """End a component as a crash would: at once, with everything that it has started; it comes back.
+
+        :raises LabError: when it does not run.
+        """
+        kept.kill(service(self.root, component))
 
     def restart(self, component: str) -> None:
         """End a component if it runs, start it, and wait until it is healthy."""
@@ -186,14 +185,65 @@ class Airflow:
         service.wait_ready()
 
 
+def service(root: Path, component: str) -> Service:
+    """Return a component as a service that can be asked, ended and held, but not started."""
+    return Service(
+        name=f"airflow-{component}",
+        run=root / "run",
+        command=lambda _: [],
+        ready=lambda _: component in healthy(root),
+        deadline=_DEADLINE,
+    )
+
+
+def services(root: Path) -> list[Service]:
+    """Return the database and the components, to be asked, ended and held."""
+    return [database(root).service, *(service(root, component) for component in COMPONENTS)]
+
+
+def database(root: Path) -> Postgres:
+    """Return the server of the metadata database."""
+    home = root / "airflow"
+    return Postgres(
+        name="airflow-postgres", run=root / "run", data=home / "pg", password_file=home / "postgres.password"
+    )
+
+
+def healthy(root: Path) -> frozenset[str]:
+    """Return the components that run and have given a sign of life since they were started.
+
+    The health page alone is not enough: it calls a component healthy for a while after its death.
+
+    :param root: the lab's folder.
+    """
+    running = {
+        component: process.create_time()
+        for component in COMPONENTS
+        if (process := kept.command(service(root, component))) is not None
+    }
+    if "api-server" not in running:
+        return frozenset()
+    url = f"http://{HOST}:{service(root, 'api-server').port}"
+    try:
+        answer = requests.get(f"{url}/api/v2/monitor/health", timeout=10)
+        page = answer.json() if answer.ok else {}
+    except requests.RequestException:
+        page = {}
+    return frozenset(
+        component
+        for component, started in running.items()
+        if _alive(page.get(_HEALTH[component]) or {}, _HEALTH[component], started)
+    )
+
+
 def down(root: Path) -> None:
     """End everything of a lab's Airflow, also what an earlier crash has left; its data stay.
 
     :param root: the lab's folder.
     """
     with ThreadPoolExecutor(len(COMPONENTS)) as pool:
-        list(pool.map(lambda component: _service(root, component).stop(deadline=_GRACE), COMPONENTS))
-    _postgres(root).service.stop(signal.SIGINT, deadline=_GRACE)
+        list(pool.map(lambda component: service(root, component).stop(deadline=_GRACE), COMPONENTS))
+    database(root).service.stop(signal.SIGINT, deadline=_GRACE)
 
 
 def template(progress: Progress = lambda _: None) -> Path:
@@ -211,7 +261,7 @@ def template(progress: Progress = lambda _: None) -> Path:
     finished.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=finished.parent, prefix=".template-") as folder:
         root = Path(folder)
-        postgres = _postgres(root)
+        postgres = database(root)
         postgres.create()
         postgres.service.start()
         try:
@@ -242,18 +292,6 @@ def _without_foreign_settings(ours: Mapping[str, str], words: list[str]) -> list
     """Return the words that run a command without the AIRFLOW variables that only our own process has."""
     foreign = [name for name in os.environ if name.startswith("AIRFLOW_") and name not in ours]
     return ["env", *(f"--unset={name}" for name in foreign), sys.executable, "-m", *words]
-
-
-def _service(root: Path, component: str) -> Service:
-    """Return a component's process for questions that need no settings."""
-    return Service(name=f"airflow-{component}", run=root / "run", command=lambda _: [])
-
-
-def _postgres(root: Path) -> Postgres:
-    home = root / "airflow"
-    return Postgres(
-        name="airflow-postgres", run=root / "run", data=home / "pg", password_file=home / "postgres.password"
-    )
 
 
 def _alive(part: Mapping[str, str | None], name: str, started: float) -> bool:

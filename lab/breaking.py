@@ -22,8 +22,9 @@ from pathlib import Path
 
 import psutil
 
-from lab import dlrn, image_server
+from lab import airflow, dlrn, image_server
 from lab.certificates import server_files
+from lab.kept import hold
 from lab.outage import MODES, TCP_MODES, Outage
 from lab.ports import kept_port
 from lab.registries import LabRegistries
@@ -57,6 +58,8 @@ class Target:
     :param tls: certificate and key, when it speaks TLS with them.
     :param http: whether it speaks HTTP.
     :param full: called with True while it runs to let it find its disk full, with False for the end of that.
+    :param down: called with True to keep it from running, with False for the end of that; by default its
+        process is ended, and started again.
     """
 
     service: Service
@@ -64,6 +67,7 @@ class Target:
     tls: tuple[Path, Path] | None = None
     http: bool = True
     full: Callable[[bool], None] | None = None
+    down: Callable[[bool], None] | None = None
 
     @property
     def behind(self) -> Service:
@@ -78,6 +82,9 @@ class Target:
         :param proxy: the process that takes its port.
         """
         how = breakage.how if breakage else None
+        if self.down:
+            self.down(how == "down")
+            return
         if self.full:
             self.full(False)
         proxy.stop()
@@ -119,6 +126,10 @@ def targets(root: Path, registries: LabRegistries, ci: Service) -> dict[str, Tar
         service = image_server.service(root, name)
         found.append(Target(service, (*TCP_MODES, "full"), http=False, full=partial(limit_files, service)))
     found.append(Target(ci, ("down",)))
+    if (root / "airflow").exists():
+        found += [
+            Target(service, ("down",), down=partial(hold, service)) for service in airflow.services(root)
+        ]
     return {target.service.name: target for target in found}
 
 

@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from lab import airflow, breaking, dlrn, image_server, overlay, prerequisites, registries, seed
 from lab.dlrn_env import locked
-from lab.service import MARK, LabError, Service, listens
+from lab.service import MARK, LabError, Service
+from lab.status import ServiceStatus, airflow_statuses, statuses
 from lab.sweep import sweep
 from rdo_promoter.clients.dlrn import DlrnClient
 from rdo_promoter.model.build import DlrnHash
@@ -25,27 +25,6 @@ from rdo_promoter.model.build import DlrnHash
 PROJECT = Path(__file__).resolve().parent.parent
 
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceStatus:
-    """How a service is.
-
-    :param pid: None when it does not run.
-    :param listens: whether something answers on its port.
-    :param broken: how it is broken on purpose, None when it is not.
-    """
-
-    name: str
-    port: int
-    pid: int | None
-    listens: bool
-    broken: str | None = None
-
-    @property
-    def up(self) -> bool:
-        """Whether it runs and answers."""
-        return self.pid is not None and self.listens
 
 
 class Lab:
@@ -303,19 +282,9 @@ class Lab:
                 shutil.rmtree(self.root)
 
     def status(self) -> list[ServiceStatus]:
-        """Return how each service is."""
-        pids = [(service, service.process()) for service in self.services]
+        """Return how each service is, the lab's Airflow included while anything of it runs."""
         broken = {name: str(breakage) for name, breakage in self.breakages.all().items()}
-        return [
-            ServiceStatus(
-                service.name,
-                service.port,
-                process.pid if process else None,
-                listens(service.port),
-                broken.get(service.name),
-            )
-            for service, process in pids
-        ]
+        return [*statuses(self.services, broken), *airflow_statuses(self.root, broken)]
 
     def add_build(self, *, extended: bool | str = False, failed: bool = False) -> DlrnHash:
         """Let DLRN's builder make a build; unless it failed, it becomes `consistent`."""

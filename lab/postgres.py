@@ -11,11 +11,13 @@ import importlib.util
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.kept import kept, kill
 from lab.secret_files import secret
 from lab.service import HOST, LabError, Service
 
@@ -100,20 +102,27 @@ class Postgres:
 
     @property
     def service(self) -> Service:
-        """The server's process."""
+        """The server and its keeper."""
         return Service(
             name=self.name,
             run=self.run,
-            command=lambda port: [
-                *_drop_root(),
-                str(_binaries() / "postgres"),
-                "-D",
-                str(self.data),
-                "-p",
-                str(port),
-            ],
+            command=lambda port: kept(
+                [*_drop_root(), str(_binaries() / "postgres"), "-D", str(self.data), "-p", str(port)]
+            ),
             ready=self._answers,
         )
+
+    def restart(self) -> None:
+        """End the server in its own way, connections with it, and start it again."""
+        self.service.stop(signal.SIGINT)
+        self.service.ensure()
+
+    def kill(self) -> None:
+        """End the server as a crash would; its keeper starts it again.
+
+        :raises LabError: when it does not run.
+        """
+        kill(self.service)
 
     @property
     def password(self) -> str:

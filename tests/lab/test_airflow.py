@@ -12,10 +12,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from lab import dlrn
 from lab.airflow import COMPONENTS, Airflow
 from lab.airflow_api import AirflowApi, TaskInstance
 from lab.faults import FaultProxy
-from lab.service import HOST, LabError
+from lab.lab import Lab
+from lab.service import HOST, LabError, wait_for
 from rdo_promoter.clients.dlrn import DlrnClient
 from rdo_promoter.model.build import DlrnHash
 from tests.clients.dlrn_lab import LabDlrn
@@ -67,7 +69,7 @@ def waiting(lab_dlrn: LabDlrn, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def pids(airflow: Airflow) -> dict[str, int]:
-    found = {component: airflow.service(component).process() for component in COMPONENTS}
+    found = {component: airflow.process(component) for component in COMPONENTS}
     return {component: process.pid for component, process in found.items() if process is not None}
 
 
@@ -170,20 +172,43 @@ def test_a_dry_run_waits_for_nothing(waiting: Waiting, lab_dlrn: LabDlrn, client
     assert waiting.api.xcom("dry", run_id, "fails", "reason") == reason
 
 
-def test_waiting_goes_on_after_everything_was_killed(
+def test_waiting_goes_on_after_everything_was_killed_and_nobody_came(
     waiting: Waiting, lab_dlrn: LabDlrn, client: DlrnClient
 ) -> None:
-    build = lab_dlrn.build()
+    build, airflow = lab_dlrn.build(), waiting.airflow
     since = client.promote(build, "killed-testing").timestamp
     run_id = waiting.start("killed", build, since)
     waiting.until("killed", run_id, passes="deferred", fails="deferred")
-    before = pids(waiting.airflow)
+    before = pids(airflow)
+    airflow.database.kill()
     for component in COMPONENTS:
-        waiting.airflow.kill(component)
-    assert waiting.airflow.healthy() == frozenset()
-    waiting.airflow.up()
-    assert not set(before.values()) & set(pids(waiting.airflow).values())
+        airflow.kill(component)
+    assert airflow.healthy() == frozenset()
+    airflow.wait_healthy()
+    assert not set(before.values()) & set(pids(airflow).values())
     for job in ("passes", "fails"):
         client.report_vote(build, job, True, f"http://logs/{job}")
     waiting.until("killed", run_id, passes="success", fails="success")
     assert waiting.api.wait_for_run("killed", run_id).state == "success"
+
+
+def test_what_is_broken_stays_away_until_it_is_mended_and_a_restarted_database_needs_nobody(
+    waiting: Waiting,
+) -> None:
+    lab = Lab(waiting.airflow.root)
+    dlrn.ensure_environment(lab.root)  # only to know how it would be started
+    name, others = "airflow-scheduler", set(COMPONENTS) - {"scheduler"}
+    lab.breakages.break_(name, "down")
+    try:
+        wait_for(lambda: waiting.airflow.healthy() == others, "the others are healthy")
+        states = {state.name: state for state in lab.status()}
+        assert (states[name].pid, states[name].broken) == (None, "down")
+        with pytest.raises(LabError, match="scheduler cannot be broken by 'slow', only by down"):
+            lab.breakages.break_(name, "slow")
+        waiting.airflow.database.restart()
+        wait_for(lambda: waiting.airflow.healthy() == others, "they are healthy again", deadline=PATIENCE)
+    finally:
+        assert lab.breakages.mend() == [name]
+    waiting.airflow.wait_healthy()
+    states = {state.name: state for state in lab.status()}
+    assert all(states[f"airflow-{component}"].up for component in (*COMPONENTS, "postgres"))
