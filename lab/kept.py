@@ -52,7 +52,8 @@ def hold(service: Service, held: bool) -> None:
         return
     keeper.send_signal(signal.SIGUSR1 if held else signal.SIGUSR2)
     if held:
-        wait_for(lambda: command(service) is None, f"{service.name} has ended")
+        # What the command has started ends a moment after it.
+        wait_for(lambda: service.members() in ([keeper], []), f"{service.name} has ended")
     else:
         wait_for(lambda: command(service) is not None, f"{service.name} runs")
         service.wait_ready()

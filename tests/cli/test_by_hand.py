@@ -119,7 +119,11 @@ def test_the_verdict_is_shown_job_by_job_and_decides(desk: Desk) -> None:
     desk.vote(build, ["build-containers", "scenario001-internal"])
     desk.vote(build, ["standalone"], success=False)
     untouched = desk.rdo.state()
-    for words in (("plan", desk.name, "--hash", build.full_hash), (*desk.words(build), "--no-dry-run")):
+    # `plan` reads only: it does not log in to DLRN.
+    for words, wrong in (
+        (("plan", desk.name, "--hash", build.full_hash), ["registry"]),
+        ((*desk.words(build), "--no-dry-run"), ["DLRN", "registry"]),
+    ):
         said = desk.run(*words, code=1)
         assert "build-containers: passed" in said
         assert "standalone: failed, https://ci/standalone" in said
@@ -149,13 +153,14 @@ def test_a_wrong_password_is_named_before_anything_changes(desk: Desk) -> None:
     desk.connection("dlrn_centos7_master", password="not-this-one")
     desk.connection("registry_dockerhub", password="nor-this-one")
     untouched = desk.rdo.state()
-    for words in (("plan", desk.name, "--hash", build.full_hash), (*desk.words(build), "--no-dry-run")):
+    # `plan` reads only: it does not log in to DLRN.
+    for words, wrong in (
+        (("plan", desk.name, "--hash", build.full_hash), ["registry"]),
+        ((*desk.words(build), "--no-dry-run"), ["DLRN", "registry"]),
+    ):
         said = desk.run(*words, code=1)
         refused = said.partition("\n  -> refused:\n")[2]
-        assert [line.split()[1] for line in refused.splitlines() if line.startswith("     - ")] == [
-            "DLRN",
-            "registry",
-        ]
+        assert [line.split()[1] for line in refused.splitlines() if line.startswith("     - ")] == wrong
         assert refused.count("check login and password") == 2
     assert desk.rdo.state() == untouched
 

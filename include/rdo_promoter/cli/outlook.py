@@ -52,8 +52,11 @@ def find_build(target: Target, dlrn: DlrnClient, full_hash: str | None) -> Build
     return build
 
 
-def look(target: Target, services: ConnectionServices, build: Build) -> Outlook:
-    """Look at everything that decides whether the stage may promote the build now."""
+def look(target: Target, services: ConnectionServices, build: Build, *, reads_only: bool = False) -> Outlook:
+    """Look at everything that decides whether the stage may promote the build now.
+
+    :param reads_only: leave out what cannot be found out by reading: whether our user may promote in DLRN.
+    """
     registries, servers = target.uses
     before = target.stage.named_steps[: target.stage.steps.index(target.step)]
     stage = Stage(
@@ -62,7 +65,7 @@ def look(target: Target, services: ConnectionServices, build: Build) -> Outlook:
         registries=tuple(registries),
         servers=tuple(servers),
     )
-    return look_ahead(target.promotion(build), stage, services)
+    return look_ahead(target.promotion(build), stage, services, reads_only=reads_only)
 
 
 def unfinished(target: Target) -> tuple[Planned, ...]:

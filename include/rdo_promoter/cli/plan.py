@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
     for target, services in zip(targets, outlook.open_services(targets), strict=True):
         try:
             build = outlook.find_build(target, services.dlrn, options.hash)
-            seen = outlook.look(target, services, build)
+            seen = outlook.look(target, services, build, reads_only=True)
         except PermanentError as error:
             # The other stages may be promoted all the same.
             tell(["", f"stage {target.stage.name}: refused: {error}"])

@@ -72,19 +72,23 @@ class Outlook:
         return not self.refusals
 
 
-def look_ahead(promotion: Promotion, stage: Stage, services: Services) -> Outlook:
+def look_ahead(
+    promotion: Promotion, stage: Stage, services: Services, *, reads_only: bool = False
+) -> Outlook:
     """Look at everything that decides whether a promotion may begin, and at what it would change.
 
+    :param reads_only: do not ask DLRN whether we may promote: a POST, though one that changes nothing.
     :raises ServiceError: when DLRN does not answer.
     """
     verdicts, unmet = _judge(promotion, stage, services)
     refusals = [*unmet, *_not_from(promotion, stage, services)]
-    access = check_access(services, stage.registries, stage.servers, [promotion.label])
+    labels = [] if reads_only else [promotion.label]
+    access = check_access(services, stage.registries, stage.servers, labels)
     seen = Outlook(promotion, verdicts, (*refusals, *access.problems), access.notes)
     if access.problems:
         return seen
     try:
-        found = promote.look(promotion, services)
+        found = promote.look(promotion, services, reads_only=reads_only)
     except SupersededError as error:
         return replace(seen, refusals=(*seen.refusals, str(error)), superseded=error.by)
     except TransientError as error:

@@ -91,9 +91,10 @@ def preflight(promotion: Promotion, services: Services) -> Preflight:
     return found
 
 
-def look(promotion: Promotion, services: Services) -> Preflight:
+def look(promotion: Promotion, services: Services, *, reads_only: bool = False) -> Preflight:
     """Observe and plan, without refusing what is missing: for a dry run and for people.
 
+    :param reads_only: do not ask DLRN whether we may promote: a POST, though one that changes nothing.
     :raises ConfigError: when nobody may promote to the label, or the build is one that is not promoted.
     :raises SupersededError: when a newer build holds the label.
     """
@@ -107,7 +108,8 @@ def look(promotion: Promotion, services: Services) -> Preflight:
     if observed.dlrn.build_exists and (problem := _place_problem(promotion, services, holder)):
         found += Plan(problems=(problem,))
     try:
-        services.dlrn.check_may_promote(promotion.label)
+        if not reads_only:
+            services.dlrn.check_may_promote(promotion.label)
     except PermanentError as error:
         found += Plan(problems=(str(error),))
     return Preflight(found, holder.build if holder else None)
