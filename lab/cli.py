@@ -23,7 +23,7 @@ from lab.service import LabError
 from rdo_promoter.errors import PromoterError
 
 DESCRIPTION = """\
-A small RDO on one machine: DLRN, three container registries, an image server, and CI that votes.
+A small RDO on one machine: DLRN, three container registries, two image servers, and CI that votes.
 Everything is kept in one folder (--root) and listens on 127.0.0.1 alone, on ports that are free when the lab
 is made and stay its own. Several labs live side by side in folders of their own."""
 
