@@ -123,18 +123,20 @@ class DlrnReader:
                 raise AnswerError(f"{where}: asked for build {build}, a row names {row.build}")
         return rows
 
-    def history(self, label: str | None = None) -> Iterator[PromotionRow]:
+    def history(self, label: str | None = None, build: Build | None = None) -> Iterator[PromotionRow]:
         """Yield all promotions, newest row first, each once; pages are fetched as they are needed.
 
         Rows added meanwhile move the later pages down, so that rows come twice; rows have no id, so
         equal rows count as one.
 
         :param label: only of this label.
+        :param build: only of this build.
+        :raises NotFoundError: when DLRN does not know the build.
         """
         seen: set[PromotionRow] = set()
         offset = 0
         while True:
-            page = self.promotions(label, limit=PAGE, offset=offset)
+            page = self.promotions(label, build, limit=PAGE, offset=offset)
             for row in page:
                 if row not in seen:
                     seen.add(row)
@@ -149,11 +151,13 @@ class DlrnReader:
         return rows[0] if rows else None
 
     def entries(self, label: str, build: Build) -> list[PromotionRow]:
-        """Return the promotions of one build to a label, newest row first.
+        """Return all promotions of one build to a label, newest row first.
+
+        All of them: a build is as old as its first entry, however often it was tested again.
 
         :raises NotFoundError: when DLRN does not know the build.
         """
-        return self.promotions(label, build)
+        return list(self.history(label, build))
 
     def votes(self, build: Build) -> list[Vote]:
         """Return every CI result on a build, rows in progress and ``consistent`` included.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from rdo_promoter.clients.dlrn import DlrnClient
 from rdo_promoter.clients.image_server import ImageServer
@@ -30,6 +31,15 @@ def observe(promotion: Promotion, services: Services, *, checksums: bool = True)
     :param checksums: read every image file whole and compare it with its ``.md5``; without, the files'
         presence alone is looked at.
     """
+    elsewhere = observe_elsewhere(promotion, services, checksums=checksums)
+    return replace(elsewhere, dlrn=observe_dlrn(promotion, services.dlrn))
+
+
+def observe_elsewhere(promotion: Promotion, services: Services, *, checksums: bool) -> Observed:
+    """Observe registries and image servers, and leave DLRN out.
+
+    :param checksums: as in `observe`.
+    """
     names = promotion.registries
     if promotion.source is not None:
         names = tuple(dict.fromkeys((promotion.source, *names)))
@@ -38,7 +48,7 @@ def observe(promotion: Promotion, services: Services, *, checksums: bool = True)
         with services.server(name) as server:
             servers[name] = observe_server(promotion, server, checksums=checksums)
     return Observed(
-        dlrn=observe_dlrn(promotion, services.dlrn),
+        dlrn=DlrnState(),
         registries={name: observe_registry(promotion, services, name) for name in names},
         servers=servers,
     )

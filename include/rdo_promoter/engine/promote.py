@@ -26,6 +26,7 @@ from itertools import chain
 from rdo_promoter.clients.image_copy import copy_image
 from rdo_promoter.clients.image_server import ImageServer
 from rdo_promoter.clients.registry import CopyItem, CopyReport, copy, tag_all
+from rdo_promoter.engine.moved import moved_so_far, telling_what_has_moved
 from rdo_promoter.engine.observe import (
     digests,
     observe,
@@ -141,24 +142,6 @@ def check_turn(promotion: Promotion, services: Services, was: Build | None) -> P
         f"What this promotion has moved:{left}\nIf {build} is to stay, promote it in this Dag, which takes "
         "these along; otherwise clear the whole promotion group to plan anew"
     )
-
-
-def moved_so_far(promotion: Promotion, observed: Observed) -> tuple[str, ...]:
-    """Name each place outside DLRN where the label names this build."""
-    lines = []
-    for name in promotion.registries:
-        state = observed.registries[name]
-        there = [
-            c for c in promotion.containers if (tag := state.by_label.get(c)) and tag == state.by_hash.get(c)
-        ]
-        if there:
-            lines.append(f"registry {name}: {len(there)} of {len(promotion.containers)} tags")
-    lines += [
-        f"image server {name}: the link"
-        for name in promotion.servers
-        if observed.servers[name].link == promotion.tag
-    ]
-    return tuple(lines)
 
 
 def copy_to(promotion: Promotion, services: Services, name: str, was: Build | None) -> CopyReport:
@@ -289,20 +272,22 @@ def commit(promotion: Promotion, services: Services, was: Build | None) -> Promo
     whether somebody else moved the promoted one.
 
     :param was: the build that held the label when the plan was made.
-    :raises UnfinishedError: naming what is not in place.
+    :raises UnfinishedError: naming what is not in place, or why DLRN refuses, and what has moved.
+    :raises ServiceError: when DLRN does not serve; naming what has moved.
     """
-    check_turn(promotion, services, was)
-    observed = check_copies(promotion, services)
-    found = plan(promotion, observed)
-    _refuse(promotion, observed, _not_done((*found.tags, *found.links)))
-    todo = plan_dlrn(promotion, observe_dlrn(promotion, services.dlrn))
-    for note in todo.notes:
-        log.warning("%s %s", promotion.build.short, note)
-    for change in todo.labels:
+    with telling_what_has_moved(promotion, services):
         check_turn(promotion, services, was)
-        services.dlrn.promote(single(change.build), change.label)
-        log.info("%s %s", promotion.build.short, change)
-    row = check_turn(promotion, services, promotion.build)
+        observed = check_copies(promotion, services)
+        found = plan(promotion, observed)
+        _refuse(promotion, observed, _not_done((*found.tags, *found.links)))
+        todo = plan_dlrn(promotion, observe_dlrn(promotion, services.dlrn))
+        for note in todo.notes:
+            log.warning("%s %s", promotion.build.short, note)
+        for change in todo.labels:
+            check_turn(promotion, services, was)
+            services.dlrn.promote(single(change.build), change.label)
+            log.info("%s %s", promotion.build.short, change)
+        row = check_turn(promotion, services, promotion.build)
     assert row is not None
     return row
 

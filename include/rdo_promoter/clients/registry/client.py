@@ -8,6 +8,7 @@ from typing import Self
 import requests
 from pydantic import BaseModel, ValidationError
 
+from rdo_promoter.clients.http import TIMEOUT
 from rdo_promoter.clients.registry.blobs import Blobs
 from rdo_promoter.clients.registry.manifest import (
     ACCEPT,
@@ -40,6 +41,7 @@ class Registry:
     :param pool: requests at a time at most.
     :param retries: how often a request is sent again after a 429, a 5xx or no answer.
     :param backoff: seconds of the first pause between two tries.
+    :param timeout: seconds to connect, seconds between two bytes of an answer.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Registry:
         pool: int = 16,
         retries: int = 4,
         backoff: float = 0.5,
+        timeout: tuple[float, float] = TIMEOUT,
     ) -> None:
         self._transport = Transport(
             url,
@@ -63,6 +66,7 @@ class Registry:
             pool=pool,
             retries=retries,
             backoff=backoff,
+            timeout=timeout,
         )
         self.name = name
         self.url = self._transport.url

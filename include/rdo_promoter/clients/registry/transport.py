@@ -42,6 +42,7 @@ class Transport:
     :param pool: connections, so the number of requests at a time.
     :param retries: how often a request is sent again after an answer that says "later" or none at all.
     :param backoff: seconds of the first pause.
+    :param timeout: seconds to connect, seconds between two bytes of an answer.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Transport:
         pool: int,
         retries: int,
         backoff: float,
+        timeout: tuple[float, float],
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -75,7 +77,8 @@ class Transport:
         self.name = name
         self.retries = retries
         self.backoff = backoff
-        self._asking = open_session(verify=verify, pool=pool, retries=retries, backoff=backoff)
+        options = {"verify": verify, "pool": pool, "backoff": backoff, "timeout": timeout}
+        self._asking = open_session(retries=retries, **options)
         self.auth = Auth(
             self.url,
             name=name,
@@ -87,10 +90,8 @@ class Transport:
         # Manifests are named by their digest and a mount or a new upload may be asked for twice, so all of
         # these may be sent again. A streamed body may not: it is half gone. It has a session without retries.
         methods = ("GET", "HEAD", "PUT", "POST", "DELETE")
-        self._session = open_session(
-            verify=verify, pool=pool, retries=retries, backoff=backoff, retry_methods=methods
-        )
-        self._streams = open_session(verify=verify, pool=pool, retries=0)
+        self._session = open_session(retries=retries, retry_methods=methods, **options)
+        self._streams = open_session(retries=0, **options)
         for session in (self._session, self._streams):
             # A transparently unpacked body is not what the digest was made of.
             session.headers["Accept-Encoding"] = "identity"
