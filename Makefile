@@ -44,7 +44,7 @@ lint: venv
 
 # run the tests that need no service
 unit: venv
-	$(BIN)/python -m pytest tests/unit tests/bad_input -m 'not lab'
+	$(BIN)/python -m pytest tests/unit tests/bad_input tests/regression -m 'not lab'
 
 # format the code
 format: venv

@@ -32,9 +32,14 @@ class Spoilt(Rdo):
 
     @contextmanager
     def server(self, name: str) -> Iterator[ImageServer]:
+        if name != "images":
+            with super().server(name) as server:
+                yield server
+            return
         facts = self.lab.images
         right = {"key_file": facts.key_file, "host_key": facts.host_key, "source": "Connection 'images_rdo'"}
-        with connect(facts.host, facts.port, facts.username, **{**right, **self.ssh}) as sftp:
+        settings = {"port": facts.port, **right, **self.ssh}
+        with connect(facts.host, settings.pop("port"), facts.username, **settings) as sftp:
             yield ImageServer(sftp, root=str(self.image_root), name=name)
 
 
@@ -52,7 +57,7 @@ def everything(rdo: Rdo) -> dict[str, object]:
     for each in rdo.lab.registries:
         repositories = each.folder / "storage/docker/registry/v2/repositories"
         found |= _files(repositories / rdo.namespace(each.name))
-    return found | _files(rdo.image_root)
+    return found | _files(rdo.image_root) | _files(rdo.mirror_root)
 
 
 def _own(rdo: Rdo) -> set[str]:

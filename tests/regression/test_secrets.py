@@ -1,0 +1,66 @@
+"""Fault 8 of the script before this package: any host key was accepted, passwords were arguments."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from lab.service import HOST
+from rdo_promoter.cli import parser
+from rdo_promoter.engine import promote
+from rdo_promoter.engine.whole import carry_out
+from rdo_promoter.errors import AuthError
+from tests.bad_input.spoil import other_host_key
+from tests.bad_input.world import Spoilt, everything
+from tests.regression.start import BUT_DLRN
+from tests.regression.watch import command_lines, this_process
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.mark.parametrize("host_key", [None, other_host_key()], ids=["unknown", "changed"])
+def test_08_a_host_that_is_not_the_one_that_is_known_gets_nothing(rdo: Spoilt, host_key: str | None) -> None:
+    """SSH accepted any host key: whoever answered got the login, and was given the links to move."""
+    (build,) = rdo.candidates(1)
+    rdo.ci_builds(build)
+    wanted = rdo.promotion(build)
+    found = promote.preflight(wanted, rdo)
+    rdo.promote(build, steps=BUT_DLRN - 2)
+    before = everything(rdo)
+    log = rdo.lab.root / "run" / "sshd.log"
+    seen = len(log.read_bytes())
+    stranger = dataclasses.replace(rdo, ssh={"host_key": host_key})
+    with pytest.raises(AuthError, match="Nothing was sent"):
+        promote.link_on(wanted, stranger, "images", found.was)
+    assert everything(rdo) == before
+    assert b"Accepted" not in log.read_bytes()[seen:]
+
+
+def test_08_no_program_is_started_and_no_password_is_on_a_command_line(rdo: Spoilt) -> None:
+    """Passwords were arguments of programs: everybody on the machine could read them."""
+    (build,) = rdo.candidates(1)
+    rdo.ci_builds(build)
+    wanted = rdo.promotion(build)
+    secrets = {
+        "DLRN's password": rdo.lab.dlrn.password,
+        "the login key": rdo.lab.images.private_key.split("\n")[1],
+    }
+    secrets |= {f"{each.name}'s": each.password for each in rdo.lab.registries if each.password}
+    assert len(secrets) >= 4
+    with command_lines() as lines, this_process() as did:
+        carry_out(wanted, rdo, promote.preflight(wanted, rdo).was, say=lambda _: None)
+    assert any("pytest" in line for line in lines), "this process has one, too"
+    assert not [whose for whose, secret in secrets.items() if any(secret in line for line in lines)]
+    assert did.programs == []
+    assert did.addresses, "it was looked on"
+    # No local daemon either, through which images would travel (9).
+    assert {address[0] for address in did.addresses if isinstance(address, tuple)} == {HOST}
+    assert not [address for address in did.addresses if isinstance(address, str)]
+
+
+def test_08_the_command_line_takes_no_password() -> None:
+    """Passwords were arguments of programs: everybody on the machine could read them."""
+    words = ("password", "passwd", "secret", "token", "key", "login", "user")
+    for line in parser().format_help().splitlines():
+        assert not any(f"--{word}" in line for word in words)
