@@ -20,9 +20,9 @@ from rdo_promoter.cli.outlook import (
 )
 from rdo_promoter.cli.process import alone, progress, tell, told_to_stop
 from rdo_promoter.cli.target import Target
+from rdo_promoter.engine.moved import moved_so_far
 from rdo_promoter.engine.observe import observe
 from rdo_promoter.engine.outlook import Outlook
-from rdo_promoter.engine.promote import moved_so_far
 from rdo_promoter.engine.whole import carry_out
 from rdo_promoter.errors import PromoterError, TransientError
 from rdo_promoter.hooks.recipe import write_recipe
