@@ -13,6 +13,8 @@ from rdo_promoter.clients.http import attempts, reason, safe_url, send
 from rdo_promoter.errors import AnswerError, AuthError, ConfigError, ServiceError
 from rdo_promoter.model.build import DlrnHash, is_full_hash
 
+_NAME = "DLRN's repositories"
+
 
 class RepoTree:
     """The repositories that one DLRN builds.
@@ -78,7 +80,7 @@ class RepoTree:
 
     def _send(self, method: str, url: str) -> requests.Response | None:
         """Return a good answer, or None when there is no such file."""
-        response = send(self._session, method, url, service="DLRN's repositories", allow_redirects=True)
+        response = send(self._session, method, url, service=_NAME, allow_redirects=True)
         self.requests_made += attempts(response)
         status = response.status_code
         if status == 200:
@@ -86,7 +88,7 @@ class RepoTree:
             return response
         if status in (404, 410):
             return None
-        said = f"{method} {safe_url(url)} answered {status}: {reason(response)}"
+        said = f"{_NAME}: {method} {safe_url(url)} answered {status}: {reason(response)}"
         if status >= 500 or status == 429:
             raise ServiceError(said, status=status)
         if status in (401, 403):
