@@ -24,7 +24,7 @@ from lab.outage import Outage
 from lab.ports import free_port
 from lab.service import HOST
 from rdo_promoter.clients.image_server import ImageServer
-from rdo_promoter.clients.ssh import parse_host_key
+from rdo_promoter.clients.ssh import parse_host_key, sftp_errors
 from rdo_promoter.errors import AuthError, ConfigError, ServiceError
 from tests.clients.sshd_fixtures import LABEL, login, running_sshd
 
@@ -184,6 +184,26 @@ def test_server_that_says_nothing(facts: ImageServerFacts) -> None:
             login(facts, port=port, handshake_timeout=0.3),
         ):
             pytest.fail("logged in")
+
+
+def test_server_that_takes_nothing_any_more(facts: ImageServerFacts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With little room on the way, as between two machines: a megabyte lies nowhere."""
+    dial = socket.create_connection
+
+    def narrow(*args: Any, **kwargs: Any) -> socket.socket:
+        sock = dial(*args, **kwargs)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**16)
+        return sock
+
+    with Outage(HOST, facts.port, http=False) as server:
+        server._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**15)
+        monkeypatch.setattr(socket, "create_connection", narrow)
+        with login(facts, port=server.port, answer_timeout=0.5) as sftp:
+            handle = sftp.open(str(facts.images / "large"), "wx")
+            handle.set_pipelined(True)
+            server.break_("slow", seconds=60)
+            with pytest.raises(ServiceError, match="write large: the connection"), sftp_errors("write large"):
+                handle.write(b"x" * 2**20)
 
 
 def test_server_hangs(tmp_path: Path) -> None:

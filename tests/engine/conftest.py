@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 
 import pytest
 
 from lab.lab import Lab
+from tests.engine.outages import Run, World, open_world
 from tests.engine.rdo import Rdo
 
 
@@ -12,3 +14,18 @@ from tests.engine.rdo import Rdo
 def rdo(lab: Lab, namespace: str) -> Iterator[Rdo]:
     with lab.dlrn_client() as dlrn:
         yield Rdo(lab, namespace, dlrn)
+
+
+@pytest.fixture(scope="session")
+def world(lab: Lab) -> Iterator[World]:
+    """What the runs of a worker share; ask for `run`."""
+    with open_world(lab, f"w{uuid.uuid4().hex[:8]}") as world:
+        yield world
+
+
+@pytest.fixture
+def run(world: World) -> Iterator[Run]:
+    """A run whose services can be broken."""
+    yield world.run()
+    for outage in world.outages.values():
+        outage.mend()

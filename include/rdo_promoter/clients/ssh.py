@@ -91,7 +91,7 @@ def connect(
                 username,
                 password=password,
                 pkey=key,
-                sock=_dial(host, port, connect_timeout),
+                sock=_dial(host, port, connect_timeout, answer_timeout),
                 timeout=handshake_timeout,
                 banner_timeout=handshake_timeout,
                 auth_timeout=handshake_timeout,
@@ -222,10 +222,13 @@ def _load_key(
     )
 
 
-def _dial(host: str, port: int, timeout: float) -> socket.socket:
-    sock = socket.create_connection((host, port), timeout=timeout)
+def _dial(host: str, port: int, connect_timeout: float, answer_timeout: float) -> socket.socket:
+    sock = socket.create_connection((host, port), timeout=connect_timeout)
     # paramiko leaves Nagle's algorithm on: small requests then wait for a delayed ACK, some ms each.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # paramiko tries for ever to send to a server that takes nothing any more: let the kernel end that.
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(answer_timeout * 1000))
     return sock
 
 
@@ -260,4 +263,6 @@ def _is_silence(error: paramiko.AuthenticationException) -> bool:
 
 
 def _text(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+    """Return what an error says; some say nothing."""
+    silent = {EOFError: "the connection has ended", TimeoutError: "no answer in time"}
+    return str(error) or silent.get(type(error), type(error).__name__)
