@@ -6,7 +6,8 @@ import re
 import time
 
 from rdo_promoter.errors import TransientError
-from tests.engine.outages import API, TOKENS, TREE, Phase, Run
+from tests.engine.phases import Phase, Run
+from tests.engine.world import API, TOKENS, TREE
 
 #: Seconds for a phase to give up, on a machine that is busy with other things as well.
 LIMIT = 30.0

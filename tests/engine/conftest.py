@@ -6,8 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from lab.lab import Lab
-from tests.engine.outages import Run, World, open_world
+from tests.engine.phases import Run, begin
 from tests.engine.rdo import Rdo
+from tests.engine.world import World, open_world
 
 
 @pytest.fixture
@@ -26,6 +27,6 @@ def world(lab: Lab) -> Iterator[World]:
 @pytest.fixture
 def run(world: World) -> Iterator[Run]:
     """A run whose services can be broken."""
-    yield world.run()
+    yield begin(world)
     for outage in world.outages.values():
         outage.mend()

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from rdo_promoter.model.layout import BY_HASH
-
 from lab import dlrn as lab_dlrn
 from lab.images import build_image
 from rdo_promoter.model.build import DlrnHash
-from tests.engine.outages import CANDIDATES, REGISTRIES, SOURCE, Run
+from rdo_promoter.model.layout import BY_HASH
+from tests.engine.phases import CANDIDATES, Run
 from tests.engine.rdo import CONTAINERS, IMAGES, MIRROR
+from tests.engine.world import REGISTRIES, SOURCE
 
 #: Registry -> container -> tag -> digest, None for a tag that does not exist.
 Tags = Mapping[str, Mapping[str, Mapping[str, str | None]]]

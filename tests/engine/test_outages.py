@@ -13,7 +13,8 @@ import pytest
 from lab.outage import MODES, TCP_MODES
 from tests.engine import observer
 from tests.engine.breaking import break_, try_
-from tests.engine.outages import ALL, SERVERS, TOKENS, TREE, Phase, Run
+from tests.engine.phases import Phase, Run
+from tests.engine.world import ALL, SERVERS, TOKENS, TREE
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 

@@ -8,7 +8,8 @@ import pytest
 
 from tests.engine import observer
 from tests.engine.breaking import break_, try_
-from tests.engine.outages import API, SERVERS, TOKENS, TREE, Run
+from tests.engine.phases import Run
+from tests.engine.world import API, SERVERS, TOKENS, TREE
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 

@@ -264,5 +264,6 @@ def _is_silence(error: paramiko.AuthenticationException) -> bool:
 
 def _text(error: BaseException) -> str:
     """Return what an error says; some say nothing."""
-    silent = {EOFError: "the connection has ended", TimeoutError: "no answer in time"}
-    return str(error) or silent.get(type(error), type(error).__name__)
+    if isinstance(error, EOFError):
+        return "the connection has ended"
+    return str(error) or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)
