@@ -10,7 +10,7 @@ import yaml
 from lab.lab import Lab
 from lab.outage import Outage
 from tests.airflow.shaky import SUFFIX
-from tests.engine.rdo import CONTAINERS, IMAGES
+from tests.engine.rdo import CONTAINERS, IMAGES, MIRROR, PUSH_TO
 
 #: Releases whose services stand behind proxies that can be broken.
 SHAKY = ("outage1", "outage2", "outage3")
@@ -38,7 +38,12 @@ SHORT = {"failed": "25s"}
 def release_file(name: str, lab: Lab) -> str:
     """Return the file of a release: stage upstream as the real one's, and one that follows it."""
     within = SHORT.get(name, "4h")
-    everywhere = {"tag_in": ["rdo"], "push_to": ["dockerhub"], "link_on": ["images"]}
+    everywhere = {
+        "tag_in": ["rdo"],
+        "push_to": list(PUSH_TO),
+        "link_on": ["images"],
+        "mirror_to": ["rh1"],
+    }
     quick = {"within": within, "retry_delay": "5s"}
     upstream = [
         {"candidate": {"label": f"{name}-ci-testing"}},
@@ -68,10 +73,18 @@ def release_file(name: str, lab: Lab) -> str:
             "poll": "5s",
             "dlrn": {"connection": "dlrn_centos7_master", "repo_url": lab.dlrn.repo_url},
             "registries": {
-                "rdo": {"connection": "registry_rdo", "namespace": f"{name}rdo"},
-                "dockerhub": {"connection": "registry_dockerhub", "namespace": f"{name}dockerhub"},
+                registry: {"connection": f"registry_{registry}", "namespace": f"{name}{registry}"}
+                for registry in ("rdo", *PUSH_TO)
             },
-            "image_servers": {"images": {"connection": "images_rdo", "path": lab.images.path("{release}")}},
+            "image_servers": {
+                "images": {"connection": "images_rdo", "path": lab.images.path("{release}")},
+                "rh1": {
+                    "connection": "images_rh1",
+                    "path": f"{lab.mirror.images}/{{release}}",
+                    "layout": "by_label",
+                    "names": dict(MIRROR.names),
+                },
+            },
             "containers": {"source": "rdo", "list": "containers/few.yaml"},
             "images": list(IMAGES),
             "stages": [

@@ -9,7 +9,7 @@ import pytest
 from lab.service import wait_for
 from rdo_promoter.model.build import DlrnHash
 from tests.airflow.world import Release, Run, World
-from tests.engine.rdo import CONTAINERS
+from tests.engine.rdo import CONTAINERS, IMAGES
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(400)]
 
@@ -67,6 +67,7 @@ def test_a_build_goes_from_consistent_through_both_stages(world: World) -> None:
     assert phase1.build == build
     assert release.tags("main-current-rdo") == state.tags
     assert (release.image_root / "main-current-rdo").readlink().as_posix() == build.full_hash
+    assert (state.mirror_link, state.previous_mirror_link) == (build.full_hash, old.full_hash)
 
     (event,) = world.api.asset_events("main-current-rdo")
     assert (event["full_hash"], event["previous"]) == (build.full_hash, None)
@@ -185,8 +186,8 @@ def test_a_dry_run_prints_every_change_and_makes_none(world: World) -> None:
     waits = run.reason("upstream.periodic-dry-test2")
     assert waits == "dry run: would wait for periodic-dry-test2: it has not voted yet"
     assert str(run.reason("upstream.promote.plan")).startswith(
-        f"dry run: {len(CONTAINERS)} containers to copy, {2 * len(CONTAINERS)} tags to move, "
-        "2 links to move, 2 DLRN labels to move; nothing was changed"
+        f"dry run: {2 * len(CONTAINERS)} containers to copy, {len(IMAGES)} images to copy, "
+        f"{3 * len(CONTAINERS)} tags to move, 4 links to move, 2 DLRN labels to move; nothing was changed"
     )
     log = run.log("upstream.promote.plan")
     assert f"DLRN: dry-current {old.full_hash} -> {new.full_hash}" in log
