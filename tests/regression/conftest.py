@@ -6,6 +6,9 @@ import pytest
 
 from lab.lab import Lab
 from tests.bad_input.world import Spoilt
+from tests.cli.conftest import desk, nursery
+
+__all__ = ["desk", "nursery", "rdo"]
 
 
 @pytest.fixture
