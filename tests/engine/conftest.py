@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from lab.lab import Lab
+from tests.engine.alone import Alone, open_alone
 from tests.engine.phases import Run, begin
 from tests.engine.rdo import Rdo
 from tests.engine.world import World, open_world
@@ -30,3 +31,10 @@ def run(world: World) -> Iterator[Run]:
     yield begin(world)
     for outage in world.outages.values():
         outage.mend()
+
+
+@pytest.fixture
+def alone(world: World) -> Iterator[Alone]:
+    """A promotion in DLRN alone, whose API can be made to fail at a single request."""
+    with open_alone(world) as alone:
+        yield alone

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+from itertools import takewhile
 
 from rdo_promoter.clients import dlrn_answers
 from rdo_promoter.clients.dlrn_read import DlrnReader, about, build_fields
@@ -74,14 +75,21 @@ class DlrnClient(DlrnReader):
         before = self.current(label)
         if not self._post_promotion(build, label, before):
             log.warning("%s: DLRN's answer was lost, %s names the build", build, label)
-        row = self.current(label)
-        if row is None or row.build != build:
+        rows = self.promotions(label, limit=_POSTS + 1)
+        if not rows or rows[0].build != build:
             raise ConflictError(
                 f"{build} was promoted to {label}, but DLRN's newest promotion names "
-                f"{row.build if row else 'nothing'}: somebody else moved the label at the same time"
+                f"{rows[0].build if rows else 'nothing'}: somebody else moved the label at the same time"
             )
+        for row in takewhile(lambda row: row != before, rows):
+            # DLRN cannot be told to promote only if nothing has changed since we looked.
+            if row.build != build:
+                raise ConflictError(
+                    f"{label} was moved to {row.build} by {row.user!r} while {build} was being promoted to "
+                    f"it, and names {build} now; look at both and promote the right one again"
+                )
         log.info("%s: promoted to %s in DLRN", build, label)
-        return row
+        return rows[0]
 
     def report_vote(
         self,

@@ -1,0 +1,133 @@
+"""Somebody else moves the label in the middle of our promotion: noticed before the next write, and told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from lab import dlrn as lab_dlrn
+from lab.faults import Fault
+from lab.lab import Lab
+from rdo_promoter.clients.dlrn import DlrnClient
+from rdo_promoter.engine import promote
+from rdo_promoter.engine.candidate import CandidateRules, admit
+from rdo_promoter.errors import ConflictError
+from rdo_promoter.model.build import DlrnHash
+from tests.engine import observer
+from tests.engine.alone import Alone
+from tests.engine.phases import Run
+from tests.engine.rdo import CONTAINERS
+from tests.engine.world import REGISTRIES, SERVERS, World
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+
+
+@pytest.fixture
+def somebody(lab: Lab) -> Iterator[DlrnClient]:
+    """Somebody else, whom DLRN knows as `ci`."""
+    with lab.dlrn_client(ci=True) as client:
+        yield client
+
+
+def newer(run: Run, build: DlrnHash) -> None:
+    """Let a build have become a candidate after ours."""
+    run.rdo.dlrn.promote(build, run.rdo.candidate_label)
+
+
+def older(run: Run, build: DlrnHash) -> None:
+    """Let a build have been a candidate before any other."""
+    past = lab_dlrn.PastPromotion(build, run.rdo.candidate_label, run.rdo.dlrn.now() - 86_400)
+    lab_dlrn.add_promotions(run.rdo.lab.root, [past])
+
+
+def moved(run: Run) -> list[str]:
+    """Return the places where our labels are, as a message names them."""
+    found = observer.look(run)
+    new = {container: named["new"] for container, named in found.tags["rdo"].items()}
+    tags = [
+        f"registry {name}: {len(CONTAINERS)} of {len(CONTAINERS)} tags"
+        for name in REGISTRIES
+        if all(named["label"] == new[container] for container, named in found.tags[name].items())
+    ]
+    ours = run.new.full_hash
+    links = [
+        f"image server {name}: the link" for name in SERVERS if str(found.links[name]["label"]).endswith(ours)
+    ]
+    return tags + links
+
+
+@pytest.mark.parametrize("other", [newer, older])
+def test_between_any_two_phases(
+    run: Run, world: World, somebody: DlrnClient, other: Callable[[Run, DlrnHash], None]
+) -> None:
+    _, foreign = world.take()
+    label, phases = run.rdo.label, iter(run.phases())
+    for phase in phases:
+        run.go(phase)
+        if phase.name == "preflight":
+            break
+    other(run, foreign)
+    told = 0
+    for phase in phases:
+        ours = moved(run)
+        somebody.promote(foreign, label)
+        before = observer.look(run)
+        if phase.name == "check copies":
+            run.go(phase)  # it writes nothing, and the next one notices
+        else:
+            with pytest.raises(ConflictError) as conflict:
+                run.go(phase)
+            told += 1
+            said = str(conflict.value)
+            assert f"ci moved it to {foreign} meanwhile. Nothing more is changed" in said
+            assert [line[4:] for line in said.splitlines() if line.startswith("  - ")] == ours
+            assert f"If {foreign} is to stay, promote it in this Dag" in said
+            assert "otherwise clear the whole promotion group" in said
+        assert observer.look(run) == before, phase.name
+        # They take it back; only then we go on.
+        somebody.promote(run.new if phase.name == "verify" else run.old, label)
+        run.go(phase)
+    assert told == 10
+    assert observer.look(run).rows["label"][0] == run.new.full_hash
+
+
+def test_while_the_previous_label_is_written(alone: Alone, world: World, somebody: DlrnClient) -> None:
+    _, foreign = world.take()
+    label = alone.rdo.label
+    alone.api.add(
+        Fault("/api/promote", "POST", through=True, effect=lambda: somebody.promote(foreign, label))
+    )
+    with pytest.raises(ConflictError, match=f"ci moved it to {foreign} meanwhile"):
+        promote.commit(alone.promotion, alone, alone.old)
+    assert alone.builds(label) == [foreign, alone.old]
+    assert alone.builds(f"previous-{label}") == [alone.old]
+    assert alone.linked(label) == foreign.path
+
+
+def test_in_the_moment_between_the_last_look_and_the_write(
+    alone: Alone, world: World, somebody: DlrnClient
+) -> None:
+    """DLRN has no way to write only if nothing has changed: it is told as soon as it can be seen."""
+    _, foreign = world.take()
+    label = alone.rdo.label
+    alone.api.add(
+        Fault("/api/promote", "POST", through=True),
+        Fault("/api/promote", "POST", through=True, effect=lambda: somebody.promote(foreign, label)),
+    )
+    with pytest.raises(ConflictError) as conflict:
+        promote.commit(alone.promotion, alone, alone.old)
+    said = str(conflict.value)
+    assert f"{label} was moved to {foreign} by 'ci' while {alone.new} was being promoted to it" in said
+    assert f"and names {alone.new} now; look at both and promote the right one again" in said
+    assert alone.builds(label) == [alone.new, foreign, alone.old]
+
+
+def test_in_the_moment_in_which_a_build_is_admitted(alone: Alone, world: World, somebody: DlrnClient) -> None:
+    _, foreign = world.take()
+    label = alone.rdo.candidate_label
+    alone.api.add(
+        Fault("/api/promote", "POST", through=True, effect=lambda: somebody.promote(foreign, label))
+    )
+    with pytest.raises(ConflictError, match=f"{label} was moved to {foreign} by 'ci'"):
+        admit(alone.new, CandidateRules(label, ()), alone.dlrn)
