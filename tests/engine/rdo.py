@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -56,6 +56,7 @@ class Rdo:
     lab: Lab
     namespace_: str
     dlrn: DlrnClient
+    _registries: dict[str, Registry] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def candidate_label(self) -> str:
@@ -78,7 +79,10 @@ class Rdo:
         return self.mirror_root / ".builds" / build.full_hash
 
     def registry(self, name: str) -> Registry:
-        return getattr(self.lab.registries, name).client()  # type: ignore[no-any-return]
+        """Return the client of a registry, which keeps its connections and tokens for the test."""
+        if name not in self._registries:
+            self._registries[name] = getattr(self.lab.registries, name).client()
+        return self._registries[name]
 
     def namespace(self, name: str) -> str:
         return f"{self.namespace_}{name}"
