@@ -141,6 +141,15 @@ def test_a_token_that_is_not_enough_is_fetched_once_more_when_it_may_be_old(scop
             with pytest.raises(AuthError, match=f"gave the login 'robot' does not allow {scope}: have it"):
                 registry.head("team/a", "current")
             assert (len(fake.requests), len(tokens.requests)) == (requests, fetched)
+        assert tokens.requests[0][1] == f"/token?service=s&scope={scope}", "what the registry asks for counts"
+
+
+def test_a_token_that_was_fetched_for_the_request_is_not_fetched_again() -> None:
+    with fakes(accepted="another") as (tokens, fake), faulty(fake, **ACCESS) as registry:
+        for requests, name in ((2, "a"), (3, "b")):
+            with pytest.raises(AuthError, match=f"does not allow repository:team/{name}:pull"):
+                registry.head(f"team/{name}", "current")
+            assert (len(fake.requests), len(tokens.requests)) == (requests, requests - 1)
 
 
 def test_what_is_forbidden_with_a_token_is_not_tried_again() -> None:

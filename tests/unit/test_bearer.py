@@ -24,6 +24,8 @@ from rdo_promoter.clients.registry.bearer import (
     spell_scopes,
     usable_for,
 )
+from rdo_promoter.clients.registry.tokens import Token
+from rdo_promoter.clients.registry.wire import Credentials
 from rdo_promoter.errors import AnswerError
 
 #: As the services answer, docker.io's and quay.io's with another repository.
@@ -90,7 +92,8 @@ def test_no_header_is_too_bad_to_be_read(header: str) -> None:
 
 @given(st.lists(scopes, max_size=4))
 def test_scopes_are_read_as_they_were_written(found: list[Scope]) -> None:
-    assert parse_scopes(spell_scopes(merged(found))) == merged(found)
+    assert parse_scopes(" ".join(map(str, found))) == merged(found)
+    assert spell_scopes(merged(found)) == " ".join(map(str, merged(found)))
 
 
 @given(st.lists(scopes, max_size=4), st.lists(scopes, max_size=4))
@@ -156,6 +159,11 @@ def test_a_token_servers_answer(answer: dict[str, object], token: str, expires_i
     grant = parse_grant(json.dumps(answer).encode(), what="x")
     assert (grant.token, grant.expires_in) == (token, expires_in)
     assert token not in repr(grant)
+
+
+@pytest.mark.parametrize("secret", [Credentials("Bearer hidden-word"), Token("hidden-word", 1.0)])
+def test_nothing_shows_a_token(secret: object) -> None:
+    assert "hidden" not in f"{secret!r} {secret} {[secret]}"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rdo_promoter.errors import AnswerError
+from rdo_promoter.model.text import one_line
 
 #: Seconds that a token serves when the token server does not say. Source: the specification's `expires_in`.
 DEFAULT_LIFETIME = 60.0
@@ -95,8 +96,8 @@ def merged(*groups: Iterable[Scope]) -> Scopes:
 
 
 def spell_scopes(scopes: Scopes) -> str:
-    """Return scopes as a challenge spells them, separated by spaces."""
-    return " ".join(map(str, scopes))
+    """Return scopes as a challenge spells them, for a message."""
+    return one_line(" ".join(map(str, scopes)), limit=300)
 
 
 def parse_scopes(text: str) -> Scopes:

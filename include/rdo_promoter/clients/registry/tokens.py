@@ -21,6 +21,7 @@ from rdo_promoter.clients.registry.bearer import (
 )
 from rdo_promoter.clients.registry.wire import Credentials, details, exchange, says_later
 from rdo_promoter.errors import AnswerError, AuthError, ConfigError, PromoterError, ServiceError
+from rdo_promoter.model.text import one_line
 
 _Key = tuple[str, str, Scopes]
 
@@ -104,7 +105,7 @@ class Tokens:
             )
         host = urlsplit(challenge.realm).netloc
         if self._login is not None and not may_log_in(self._url, challenge.realm):
-            realm = challenge.realm.partition("?")[0]
+            realm = one_line(challenge.realm.partition("?")[0], limit=200)
             raise ConfigError(
                 f"{where}: its token server is {realm}, where login and password would be sent in clear "
                 "text. Have the registry name an https address (its `realm`), or, where reading needs no "
