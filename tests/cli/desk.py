@@ -19,7 +19,7 @@ from rdo_promoter.clients.ledger import Ledger
 from rdo_promoter.hooks.ledger import ENVIRONMENT as LEDGER
 from rdo_promoter.model.build import DlrnHash
 from rdo_promoter.release import ENVIRONMENT as RELEASES
-from tests.engine.rdo import CONTAINERS, IMAGES, PUSH_TO, Rdo
+from tests.engine.rdo import CONTAINERS, IMAGES, MIRROR, PUSH_TO, Rdo
 
 INCLUDE = Path(rdo_promoter.__file__).parents[1]
 
@@ -32,6 +32,7 @@ registries:
 {registries}
 image_servers:
   images: {{connection: images_rdo, path: {image_root}}}
+  rh1: {{connection: images_rh1, path: {mirror_root}, layout: by_label, names: {names}}}
 containers: {{source: rdo, list: containers/list.yaml}}
 images: [{images}]
 stages:
@@ -42,7 +43,8 @@ stages:
       - wait_for: {{name: builds, jobs: [build-containers], within: 4h}}
       - wait_for: {{name: tests, jobs: [standalone, scenario001], within: 12h,
                    alternatives: {{scenario001: [scenario001-internal]}}}}
-      - promote: {{label: {name}-current, tag_in: [rdo], push_to: [{push_to}], link_on: [images]}}
+      - promote: {{label: {name}-current, tag_in: [rdo], push_to: [{push_to}], link_on: [images],
+                 mirror_to: [rh1]}}
 """
 
 JOBS = ("build-containers", "standalone", "scenario001")
@@ -162,6 +164,8 @@ class Desk:
                 name=self.name,
                 repo_url=self.lab.dlrn.repo_url,
                 image_root=self.rdo.image_root,
+                mirror_root=self.rdo.mirror_root,
+                names=json.dumps(dict(MIRROR.names)),
                 images=", ".join(IMAGES),
                 push_to=", ".join(PUSH_TO),
                 registries="\n".join(
