@@ -7,6 +7,7 @@ which process was started, and how each ended: ``{"pid": 7}``, ``{"pid": 7, "cod
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import json
 import os
@@ -53,6 +54,7 @@ def _child(job: Mapping[str, Any]) -> NoReturn:
     except SystemExit as left:
         code = left.code
     finally:
+        atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
         # What belongs to the zygote is not closed here.
