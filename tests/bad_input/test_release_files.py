@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
-from rdo_promoter.errors import ConfigError
-from rdo_promoter.release import BrokenRelease, load_release, load_releases
+from rdo_promoter.release import load_release
 from tests.bad_input.release_bytes import BYTES
+from tests.bad_input.release_lists import LISTS
 from tests.bad_input.release_references import CROSS
 from tests.bad_input.release_values import CANDIDATE, PHASE1, SHAPE, UPSTREAM, Mistake
 from tests.unit.releases import GOOD, changed, problems, write
@@ -102,6 +101,26 @@ def test_whatever_stands_in_a_file_a_problem_is_a_line_of_bounded_length(tmp_pat
     assert found.endswith("use lower-case letters, digits, '.' and '-', at most 40")
 
 
+@pytest.mark.parametrize(("text", "found"), LISTS)
+def test_a_list_of_containers_that_cannot_be_used_says_where(
+    tmp_path: Path, text: str, found: list[str]
+) -> None:
+    path = write(tmp_path, changed("exclude: [ceph/daemon]", "exclude: []"))
+    (path.parent / "containers" / "good.yaml").write_text(text)
+    said = problems(path)
+    assert len(said) == len(found)
+    for line, beginning in zip(said, found, strict=True):
+        assert line.startswith(f"releases/containers/good.yaml:{beginning}")
+
+
+def test_an_exclusion_of_nothing_is_refused_in_the_release_file(tmp_path: Path) -> None:
+    found = problems(write(tmp_path, changed("exclude: [ceph/daemon]", "exclude: [daemon, kestone, x/y]")))
+    assert [line.removeprefix("releases/good.yaml:17: containers.exclude") for line in found] == [
+        "[1]: 'kestone' is not in the list: did you mean 'keystone'?",
+        "[2]: 'x/y' is not in the list: remove it",
+    ]
+
+
 def test_a_line_break_in_a_list_of_containers_breaks_no_line(tmp_path: Path) -> None:
     path = write(tmp_path, changed("exclude: [ceph/daemon]", "exclude: []"))
     (path.parent / "containers" / "good.yaml").write_text('[nova-api, "a\\nb/daemon"]\n')
@@ -115,66 +134,3 @@ def test_a_thousand_problems_are_told_as_fifty(tmp_path: Path) -> None:
     assert len(found) == 51
     assert found[0].startswith("releases/good.yaml:43: key0: unknown key")
     assert found[-1] == "releases/good.yaml: and 950 more problems: mend these first"
-
-
-# --- what stands in the folder ---
-
-
-def only(folder: Path) -> str:
-    """Return what is said about the folder's one broken release, beside which the good one is used."""
-    broken, good = load_releases(folder)
-    assert good.dag_id == "centos9-good"
-    assert isinstance(broken, BrokenRelease)
-    return str(broken.error)
-
-
-def test_a_folder_with_the_name_of_a_release(tmp_path: Path) -> None:
-    folder = write(tmp_path).parent
-    (folder / "a.yaml").mkdir()
-    remedy = "put the file itself there, or give it another name"
-    assert only(folder) == f"releases/a.yaml: it is a folder: {remedy}"
-
-
-def test_a_pipe_with_the_name_of_a_release_is_not_waited_for(tmp_path: Path) -> None:
-    folder = write(tmp_path).parent
-    os.mkfifo(folder / "a.yaml")
-    assert only(folder).startswith("releases/a.yaml: it is no regular file: ")
-
-
-@pytest.mark.parametrize(
-    ("target", "why"),
-    [("a.yaml", "Too many levels of symbolic links"), ("gone", "No such file or directory")],
-)
-def test_a_link_that_leads_nowhere(tmp_path: Path, target: str, why: str) -> None:
-    folder = write(tmp_path).parent
-    (folder / "a.yaml").symlink_to(target)
-    assert only(folder) == f"releases/a.yaml: cannot be read: {why}; check the path and its mode"
-
-
-@pytest.mark.parametrize("target", ["defaults.yaml", "gone"])
-def test_defaults_behind_a_link_that_leads_nowhere_are_not_left_out(tmp_path: Path, target: str) -> None:
-    """Without its defaults a release would be another one, and nobody would notice."""
-    path = write(tmp_path)
-    path.with_name("defaults.yaml").symlink_to(target)
-    (found,) = problems(path)
-    assert found.startswith("releases/defaults.yaml: cannot be read: ")
-
-
-@pytest.mark.parametrize("name", ["a\nb.yaml", "a\x1b[31m.yaml", "a\u202eb.yaml", "a\udcff.yaml"])
-def test_a_file_name_cannot_break_the_line_either(tmp_path: Path, name: str) -> None:
-    folder = write(tmp_path).parent
-    (folder / name).write_text("release: [\n")
-    broken = next(each for each in load_releases(folder) if isinstance(each, BrokenRelease))
-    assert f"{broken.file}{broken.error}{broken.dag_id}".isprintable()
-    assert broken.file == f"releases/{ascii(name)[1:-1]}"
-
-
-def test_a_releases_folder_that_links_to_itself(tmp_path: Path) -> None:
-    (tmp_path / "releases").symlink_to("releases")
-    (broken,) = load_releases(tmp_path / "releases")
-    assert isinstance(broken, BrokenRelease)
-    assert "cannot be read: Too many levels of symbolic links; name it in RDO_PROMOTER_RELEASES" in str(
-        broken.error
-    )
-    with pytest.raises(ConfigError, match=r"releases/good\.yaml: cannot be read: Too many levels"):
-        load_release(tmp_path / "releases" / "good.yaml")

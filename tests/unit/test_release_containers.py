@@ -45,35 +45,3 @@ def test_what_is_excluded_may_lack_the_prefix(excluded: str) -> None:
 def test_containers_are_excluded_by_any_of_their_names(excluded: str) -> None:
     text = "[tripleomaster/centos-binary-cron:x, nova-api]"
     assert read(text, exclude=(excluded,)) == (["centos-binary-nova-api"], [])
-
-
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("", "(): lists no container: add names"),
-        ("container_images: []", "(): lists no container: add names"),
-        ("container_images:", "(): lists no container: add names"),
-        ("container_image: []", "('container_image',): unknown key; did you mean 'container_images'?"),
-        ("container_images: cron", "('container_images',): no list: write one container a line"),
-        ("cron", "(): no list: write one container a line"),
-        ("[cron, 7]", "(1,): no container's name"),
-        ("[{image: cron}]", "(0, 'imagename'): no container's name"),
-        ("[cron, Nova]", "(1,): 'Nova' names no container"),
-        ("[cron, 'a b']", "(1,): 'a b' names no container"),
-        ("[cron, '../x/..']", "(1,): '../x/..' names no container"),
-        ("[cron, x/daemon]", "(1,): 'daemon' does not begin with the prefix 'centos-binary-'"),
-        ("[cron, centos-binary-cron]", "(1,): 'centos-binary-cron' is listed twice: keep one"),
-    ],
-)
-def test_a_list_that_cannot_be_used_says_where(text: str, problem: str) -> None:
-    _, problems = read(text)
-    assert len(problems) == 1
-    assert problems[0].startswith(problem)
-
-
-def test_an_exclusion_of_nothing_is_refused() -> None:
-    _, problems = read("[cron, nova-api]", exclude=("corn", "ceph/daemon"))
-    assert problems == [
-        "('exclude', 0): 'corn' is not in the list: did you mean 'cron'?",
-        "('exclude', 1): 'ceph/daemon' is not in the list: remove it",
-    ]

@@ -11,13 +11,12 @@ from rdo_promoter.release import (
     ENVIRONMENT,
     BrokenRelease,
     Release,
-    load_files,
     load_release,
     load_releases,
     releases_folder,
 )
 from rdo_promoter.steps import Candidate, Promote, PushContainers, TagContainers, WaitFor
-from tests.unit.releases import GOOD, changed, problems, write
+from tests.unit.releases import GOOD, changed, write
 
 PROJECT = Path(__file__).resolve().parents[2] / "include" / "releases"
 
@@ -110,30 +109,6 @@ def test_a_release_can_take_a_default_back(tmp_path: Path) -> None:
     assert load_release(path).schedule is None
 
 
-def test_a_mistake_in_the_defaults_names_the_defaults(tmp_path: Path) -> None:
-    path = write(tmp_path, changed("version: 9}", "versoin: 9}"))
-    path.with_name("defaults.yaml").write_text("# shared\npoll: often\ndistro:\n  nam: x\n")
-    assert [line.partition(" ")[0] + line.split(": ")[1] for line in problems(path)] == [
-        "releases/defaults.yaml:2:poll",
-        "releases/defaults.yaml:4:distro.nam",
-        "releases/good.yaml:2:distro.versoin",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("- a\n", "releases/defaults.yaml:1: no mapping"),
-        ("poll: 1m\npoll: 2m\n", "releases/defaults.yaml:1: poll: written twice, in lines 1 and 2"),
-        ("poll: [\n", "releases/defaults.yaml:2: this is no YAML"),
-    ],
-)
-def test_defaults_that_cannot_be_read_are_named(tmp_path: Path, text: str, message: str) -> None:
-    path = write(tmp_path)
-    path.with_name("defaults.yaml").write_text(text)
-    assert [line.startswith(message) for line in problems(path)] == [True]
-
-
 #: Another release, in a repository tree of its own.
 OTHER = GOOD.replace("release: good", "release: other").replace("centos9-good", "centos9-other")
 
@@ -161,38 +136,6 @@ def test_broken_files_have_different_ids(tmp_path: Path) -> None:
     for name in ("a.yaml", "a.yml", "a b.yaml", "a-b.yaml", "a_b.yaml", "ä.yaml"):
         folder = write(tmp_path, "", name=name).parent
     assert len({broken.dag_id for broken in load_releases(folder)}) == 6
-
-
-def test_two_files_with_one_dag_id_are_both_refused(tmp_path: Path) -> None:
-    paths = [write(tmp_path, name=name) for name in ("a.yaml", "b.yaml")]
-    paths.append(write(tmp_path, OTHER, name="c.yaml"))
-    first, second, third = load_files(paths)
-    assert isinstance(first, BrokenRelease)
-    assert isinstance(second, BrokenRelease)
-    assert isinstance(third, Release)
-    assert "releases/a.yaml:1: Dag id 'centos9-good' is also that of releases/b.yaml" in str(first.error)
-    assert "releases/b.yaml:1: Dag id 'centos9-good' is also that of releases/a.yaml" in str(second.error)
-
-
-def test_two_releases_that_move_one_label_are_both_refused(tmp_path: Path) -> None:
-    """A copy of a file in which only the name was changed: its runs would take turns with the first one's."""
-    again = GOOD.replace("release: good", "release: again")
-    first, second = load_files([write(tmp_path), write(tmp_path, again, name="again.yaml")])
-    assert isinstance(first, BrokenRelease)
-    assert isinstance(second, BrokenRelease)
-    lines = str(second.error).splitlines()
-    assert lines[0] == (
-        "releases/again.yaml:1: label 'ci-testing' in https://dlrn.example.org/centos9-good is also that of "
-        "releases/good.yaml: they would move it in turns; change the label or dlrn.repo_url in one of them"
-    )
-    assert len(lines) == 3
-
-
-def test_a_folder_that_is_missing_is_shown_and_does_not_raise(tmp_path: Path) -> None:
-    (broken,) = load_releases(tmp_path / "nowhere")
-    assert isinstance(broken, BrokenRelease)
-    assert broken.dag_id == "broken-nowhere"
-    assert f"No such file or directory; name it in {ENVIRONMENT}" in str(broken.error)
 
 
 def test_the_environment_names_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
