@@ -106,21 +106,26 @@ def test_while_the_previous_label_is_written(alone: Alone, world: World, somebod
 
 
 def test_in_the_moment_between_the_last_look_and_the_write(
-    alone: Alone, world: World, somebody: DlrnClient
+    run: Run, alone: Alone, world: World, somebody: DlrnClient
 ) -> None:
     """DLRN has no way to write only if nothing has changed: it is told as soon as it can be seen."""
-    _, foreign = world.take()
-    label = alone.rdo.label
+    (_, foreign), label = world.take(), run.rdo.label
+    run.until("commit")
+    ours = moved(run)
     alone.api.add(
         Fault("/api/promote", "POST", through=True),
         Fault("/api/promote", "POST", through=True, effect=lambda: somebody.promote(foreign, label)),
     )
-    with pytest.raises(ConflictError) as conflict:
-        promote.commit(alone.promotion, alone, alone.old)
+    with run.task() as task:
+        task.dlrn = alone.dlrn
+        with pytest.raises(ConflictError) as conflict:
+            promote.commit(run.promotion, task, run.was)
     said = str(conflict.value)
-    assert f"{label} was moved to {foreign} by 'ci' while {alone.new} was being promoted to it" in said
-    assert f"and names {alone.new} now; look at both and promote the right one again" in said
-    assert alone.builds(label) == [alone.new, foreign, alone.old]
+    assert f"{label} was moved to {foreign} by 'ci' while {run.new} was being promoted to it" in said
+    assert f"and names {run.new} now; look at both and promote the right one again" in said
+    assert f"has moved elsewhere: {'; '.join(ours)}" in said
+    assert "clear the whole promotion group" in said
+    assert alone.builds(label) == [run.new, foreign, run.old]
 
 
 def test_in_the_moment_in_which_a_build_is_admitted(alone: Alone, world: World, somebody: DlrnClient) -> None:

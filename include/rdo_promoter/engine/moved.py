@@ -60,6 +60,19 @@ def telling_what_has_moved(promotion: Promotion, services: Services) -> Iterator
         raise UnfinishedError(promotion.subject, (str(error),), moved) from error
 
 
+@contextmanager
+def telling_conflicts(promotion: Promotion, services: Services) -> Iterator[None]:
+    """Let a conflict that DLRN's client found say where the label has moved already."""
+    try:
+        yield
+    except ConflictError as error:
+        moved = _moved_elsewhere(promotion, services) or ("nothing",)
+        raise ConflictError(
+            f"{error}. {promotion.subject} has moved elsewhere: {'; '.join(moved)}. To complete it clear "
+            "the whole promotion group; to give it up promote the other build in this Dag"
+        ) from error
+
+
 def _moved_elsewhere(promotion: Promotion, services: Services) -> tuple[str, ...]:
     try:
         return moved_so_far(promotion, observe_elsewhere(promotion, services, checksums=False))

@@ -26,7 +26,7 @@ from itertools import chain
 from rdo_promoter.clients.image_copy import copy_image
 from rdo_promoter.clients.image_server import ImageServer
 from rdo_promoter.clients.registry import CopyItem, CopyReport, copy, tag_all
-from rdo_promoter.engine.moved import moved_so_far, telling_what_has_moved
+from rdo_promoter.engine.moved import moved_so_far, telling_conflicts, telling_what_has_moved
 from rdo_promoter.engine.observe import (
     digests,
     observe,
@@ -285,7 +285,8 @@ def commit(promotion: Promotion, services: Services, was: Build | None) -> Promo
             log.warning("%s %s", promotion.build.short, note)
         for change in todo.labels:
             check_turn(promotion, services, was)
-            services.dlrn.promote(single(change.build), change.label)
+            with telling_conflicts(promotion, services):
+                services.dlrn.promote(single(change.build), change.label)
             log.info("%s %s", promotion.build.short, change)
         row = check_turn(promotion, services, promotion.build)
     assert row is not None
