@@ -89,9 +89,14 @@ def _ask_database(conn_ids: Collection[str]) -> dict[str, str]:
     if url.scheme.startswith("sqlite") and not Path(unquote(url.path)[1:]).exists():
         # Airflow would make an empty one.
         raise ServiceError(f"{where} does not exist: set AIRFLOW_HOME and [database] as Airflow has them")
-    # Loaded here: the deadline is the database's alone.
+    # All that takes a processor's time is done here: the deadline is the database's alone.
+    from airflow import settings
+    from airflow.models import Connection  # noqa: F401
     from airflow.secrets.metastore import MetastoreBackend
     from cryptography.fernet import InvalidToken
+    from sqlalchemy.orm import configure_mappers
+
+    configure_mappers()
 
     found: dict[str, str] = {}
     errors: list[Exception] = []
@@ -109,10 +114,8 @@ def _ask_database(conn_ids: Collection[str]) -> dict[str, str]:
     thread.start()
     thread.join(DEADLINE)
     if thread.is_alive():
-        from airflow.settings import dispose_orm
-
         # It would complain at the end about the question that is still open.
-        atexit.unregister(dispose_orm)
+        atexit.unregister(settings.dispose_orm)
         raise ServiceError(f"{where} gave no answer within {DEADLINE:.0f} s")
     if not errors:
         return found
