@@ -53,7 +53,8 @@ Spoiler = Callable[[World], AbstractContextManager[tuple[Spoilt, Promotion]]]
 
 
 def _spoilt(world: World, **changes: Any) -> Spoilt:
-    kept = {field.name: getattr(world.rdo, field.name) for field in dataclasses.fields(world.rdo)}
+    fields = (field.name for field in dataclasses.fields(world.rdo) if field.init)
+    kept = {name: getattr(world.rdo, name) for name in fields}
     return Spoilt(**{**kept, **changes})
 
 

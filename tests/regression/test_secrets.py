@@ -4,38 +4,40 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from pathlib import Path
 
 import pytest
 
-from lab.service import HOST
+from lab import image_server
+from lab.service import HOST, wait_for
 from rdo_promoter.cli import parser
 from rdo_promoter.engine import promote
 from rdo_promoter.engine.whole import carry_out
 from rdo_promoter.errors import AuthError
 from tests.bad_input.spoil import other_host_key
 from tests.bad_input.world import Spoilt, everything
-from tests.regression.start import BUT_DLRN
+from tests.clients.sshd_fixtures import running_sshd
+from tests.regression.start import BUT_DLRN, begun
 from tests.regression.watch import command_lines, this_process
 
 pytestmark = pytest.mark.lab
 
 
 @pytest.mark.parametrize("host_key", [None, other_host_key()], ids=["unknown", "changed"])
-def test_08_a_host_that_is_not_the_one_that_is_known_gets_nothing(rdo: Spoilt, host_key: str | None) -> None:
+def test_08_a_host_that_is_not_the_one_that_is_known_gets_nothing(
+    rdo: Spoilt, tmp_path: Path, host_key: str | None
+) -> None:
     """SSH accepted any host key: whoever answered got the login, and was given the links to move."""
-    (build,) = rdo.candidates(1)
-    rdo.ci_builds(build)
-    wanted = rdo.promotion(build)
-    found = promote.preflight(wanted, rdo)
-    rdo.promote(build, steps=BUT_DLRN - 2)
+    wanted, _ = begun(rdo, BUT_DLRN - 2)
     before = everything(rdo)
-    log = rdo.lab.root / "run" / "sshd.log"
-    seen = len(log.read_bytes())
-    stranger = dataclasses.replace(rdo, ssh={"host_key": host_key})
-    with pytest.raises(AuthError, match="Nothing was sent"):
-        promote.link_on(wanted, stranger, "images", found.was)
+    with running_sshd(tmp_path) as stranger:
+        facts = image_server.facts(tmp_path)
+        ssh = {"port": facts.port, "key_file": facts.key_file, "host_key": host_key}
+        with pytest.raises(AuthError, match="Nothing was sent"):
+            promote.link_on(wanted, dataclasses.replace(rdo, ssh=ssh), "images", None)
+        wait_for(lambda: "preauth" in stranger.log.read_text(), "the stranger has seen us go")
+        assert "Accepted" not in stranger.log.read_text()
     assert everything(rdo) == before
-    assert b"Accepted" not in log.read_bytes()[seen:]
 
 
 def test_08_no_program_is_started_and_no_password_is_on_a_command_line(rdo: Spoilt) -> None:
