@@ -16,6 +16,7 @@ import pytest
 import requests
 
 from lab import outage
+from lab.certificates import server_files
 from lab.images import push_build
 from lab.lab import Lab
 from lab.outage import Outage, before
@@ -119,6 +120,45 @@ def test_slow_answers_late_and_at_once_when_mended(rdo: Outage) -> None:
         assert not late.done()
         rdo.mend()
         assert late.result(timeout=10).status_code == 202
+
+
+@pytest.mark.parametrize("how", ["429", "503", "cut", "down"])
+def test_some_requests_go_well_before_it(rdo: Outage, how: str) -> None:
+    rdo.break_(how, after=2)
+    with requests.Session() as session:
+        for _ in range(2):
+            assert session.get(f"{rdo.url}/v2/", timeout=10).ok
+        assert listens(rdo.port)
+        for _ in range(2):
+            try:
+                assert session.get(f"{rdo.url}/v2/", timeout=10).status_code == int(how)
+            except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
+                assert how in ("cut", "down")
+        assert listens(rdo.port) is (how != "down")
+        rdo.mend()
+        assert session.get(f"{rdo.url}/v2/", timeout=10).ok
+
+
+def test_what_was_planned_and_mended_does_not_happen(rdo: Outage) -> None:
+    rdo.break_("down", after=1)
+    rdo.mend()
+    for _ in range(3):
+        assert requests.get(f"{rdo.url}/v2/", timeout=10).ok
+
+
+def test_a_429_says_when_to_come_back(rdo: Outage) -> None:
+    rdo.break_("429", retry_after=7)
+    assert requests.get(f"{rdo.url}/v2/", timeout=10).headers["Retry-After"] == "7"
+
+
+def test_addresses_that_a_service_names_lead_to_another_proxy(lab: Lab) -> None:
+    quay = lab.registries.quay
+    assert quay.issuer is not None
+    names = {quay.issuer.realm: "https://tokens.example.org/token"}
+    with Outage(HOST, quay.service.port, server_files(quay.folder), names=names) as through:
+        answer = requests.get(f"{through.url}/v2/", timeout=10, verify=str(quay.ca))
+        assert 'realm="https://tokens.example.org/token"' in answer.headers["WWW-Authenticate"]
+        assert str(quay.issuer.service.port) not in answer.headers["WWW-Authenticate"]
 
 
 @pytest.mark.parametrize(("how", "headers"), [("429", {"Retry-After": "1"}), ("503", {})])
