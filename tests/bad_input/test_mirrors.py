@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rdo_promoter.model.layout import Layout
-from rdo_promoter.release import load_release
+from rdo_promoter.release import BrokenRelease, load_files, load_release
 from rdo_promoter.steps import Promote
 from tests.bad_input.release_values import UPSTREAM, Mistake
 from tests.unit.releases import changed, problems, write
@@ -130,3 +130,17 @@ def test_what_a_mirror_becomes(tmp_path: Path) -> None:
     assert rh1 == Layout(".builds", {"ironic-python-agent.tar": "ipa_images.tar"})
     assert [rh1.file(image) for image in release.images] == ["overcloud-full.tar", "ipa_images.tar"]
     assert (images.mirror, rh1.mirror) == (False, True)
+
+
+def test_two_releases_that_move_one_link_are_both_refused(tmp_path: Path) -> None:
+    """Their labels are the same by custom; readers of one release would get the other one's images."""
+    other = GOOD.replace("release: good", "release: other").replace("centos9-good", "centos9-other")
+    paths = [write(tmp_path, GOOD), write(tmp_path, other, name="other.yaml")]
+    for broken, file in zip(load_files(paths), ("other", "good"), strict=True):
+        assert isinstance(broken, BrokenRelease)
+        assert str(broken.error) == (
+            f"{broken.file}:1: link /builds/current-good at Connection 'images_rh1' is also that of "
+            f"releases/{file}.yaml: they would move it in turns; change image_servers.rh1.path in one of them"
+        )
+    write(tmp_path, other.replace("/builds", "/builds/{release}"), name="other.yaml")
+    assert not any(isinstance(each, BrokenRelease) for each in load_files(paths))

@@ -164,6 +164,7 @@ def test_a_broken_file_becomes_a_dag_that_shows_its_error_and_stops_no_other(fol
 def test_an_error_of_ours_stops_one_release_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (folder / "master.yaml").read_text()
     pike = text.replace("release: master", "release: pike").replace("centos7-master\n", "centos7-pike\n")
+    pike = pike.replace("path: /builds\n", "path: /builds/{release}\n")
     (folder / "pike.yaml").write_text(pike)
     good = dag_factory.release_dag
 

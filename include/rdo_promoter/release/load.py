@@ -107,7 +107,7 @@ def load_releases(folder: Path | None = None) -> list[Release | BrokenRelease]:
 def load_files(paths: Iterable[Path]) -> list[Release | BrokenRelease]:
     """Read release files; one that is broken does not stop the others.
 
-    Two that share a Dag id, or a label of one repository tree, are both broken.
+    Two that share a Dag id, a label of one repository tree, or a link on an image server, are both broken.
 
     :param paths: the files.
     """
@@ -150,6 +150,13 @@ def _owned(each: Release | BrokenRelease) -> Iterator[tuple[str, str]]:
                         label,
                         "they would move it in turns; change the label or dlrn.repo_url in one of them",
                     )
+                if isinstance(step, Promote):
+                    for server in (*step.link_on, *step.mirror_to):
+                        connection, path = each.image_servers[server].connection, each.image_root(server)
+                        yield (
+                            f"link {path}/{step.label} at Connection {connection!r}",
+                            f"they would move it in turns; change image_servers.{server}.path in one of them",
+                        )
 
 
 def is_release_file(path: Path) -> bool:
