@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from lab.service import LabError
-from rdo_promoter.model.votes import Vote, newest_votes
+from rdo_promoter.model.votes import Vote, counting_votes
 
 
 class Outcome(StrEnum):
@@ -178,7 +178,7 @@ class Pipeline:
         for other in self.jobs:
             if job.builds or not other.builds:
                 continue
-            newest = newest_votes(self._of(other)).get(other.name)
+            newest = counting_votes(self._of(other)).get(other.name)
             if newest is not None and newest.success:
                 start = max(start, newest.timestamp)
             elif not (eventually and self._left(other)):

@@ -8,7 +8,7 @@ from lab.faults import Fault, FaultProxy
 from rdo_promoter.clients.dlrn import DlrnClient
 from rdo_promoter.errors import AnswerError, AuthError, NotFoundError, ServiceError
 from rdo_promoter.model.build import AggregateHash, DlrnHash
-from rdo_promoter.model.votes import newest_votes
+from rdo_promoter.model.votes import counting_votes
 from tests.clients.dlrn_lab import LabDlrn
 
 pytest_plugins = ["tests.clients.dlrn_fixtures"]
@@ -29,7 +29,7 @@ def test_votes_accumulate_and_the_newest_counts(
     assert abs(third.timestamp - now) <= 2
     assert (first.notes, first.user) == ("flaky", "promoter")
     assert [vote for vote in client.votes(build) if vote.job != "consistent"] == [first, second, third]
-    newest = newest_votes(client.votes(build))
+    newest = counting_votes(client.votes(build))
     assert {job: vote.success for job, vote in newest.items()} == {
         "consistent": True,
         "job-a": True,
@@ -52,9 +52,9 @@ def test_row_in_progress_is_no_result(lab_dlrn: LabDlrn, client: DlrnClient, lab
     )
     running = [vote for vote in client.votes(build) if vote.in_progress]
     assert [(vote.job, vote.success) for vote in running] == [(f"{label}-running", False)]
-    assert f"{label}-running" not in newest_votes(client.votes(build))
+    assert f"{label}-running" not in counting_votes(client.votes(build))
     client.report_vote(build, f"{label}-running", True, LOG, timestamp=client.now() - 3600)
-    assert newest_votes(client.votes(build))[f"{label}-running"].success, "never cleared, never counted"
+    assert counting_votes(client.votes(build))[f"{label}-running"].success, "never cleared, never counted"
 
 
 def test_unknown_build(client: DlrnClient) -> None:

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -23,6 +24,7 @@ from rdo_promoter.clients.ledger import Ledger
 from rdo_promoter.clients.ledger_store import RemoteRoot
 from rdo_promoter.errors import AnswerError, ConfigError, ServiceError
 from rdo_promoter.hooks.ledger import DEFAULT, ENVIRONMENT, ledger
+from rdo_promoter.model.decisions import Doomed, Lifted, MarkedBad
 from rdo_promoter.model.ledger import Fact, unfinished
 from tests.unit.test_ledger import facts, planned, promoted
 
@@ -274,3 +276,42 @@ def test_places_that_cannot_be_used(
     with pytest.raises(error, match=said) as raised:
         ledger()
     assert "hunter2" not in str(raised.value)
+
+
+def test_decisions_lie_beside_the_facts_and_are_read_once(tmp_path: Path) -> None:
+    writer, reader = Ledger(tmp_path), Ledger(tmp_path)
+    common: dict[str, Any] = {"dag_id": "centos7-master", "by": "ada", "via": "airflow", "reason": "bug 1"}
+    assert reader.decisions("centos7-master") == []
+    mark = MarkedBad(**common, at=10, full_hash="a" * 40 + "_11111111")
+    name = writer.append(mark)
+    assert name == f"centos7-master/@decisions/{mark.name}"
+    assert writer.append(mark) == name
+    lifted = Lifted(**common, at=20, lifts=mark.name)
+    assert reader.decisions("centos7-master") == [mark]
+    writer.append(lifted)
+    (tmp_path / name).chmod(0)
+    (tmp_path / name).write_text("no longer read")
+    assert reader.decisions("centos7-master") == [mark, lifted]
+    assert reader.decisions("centos7-other") == []
+    assert reader.facts() == []
+    assert reader.unfinished() == ()
+
+
+def test_doom_is_written_once(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    common: dict[str, Any] = {"dag_id": "centos7-master", "via": "airflow", "reason": "standalone failed"}
+    fields = {"full_hash": "a" * 40 + "_11111111", "task_id": "upstream.tests.gate"}
+    first = ledger.append(Doomed(**common, **fields, at=10, by="run 1"))
+    assert ledger.append(Doomed(**common, **fields, at=20, by="run 2")) == first
+    assert len(ledger.decisions("centos7-master")) == 1
+
+
+def test_facts_and_decisions_never_mix(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    common: dict[str, Any] = {"dag_id": "centos7-master", "by": "ada", "via": "airflow", "reason": "bug 1"}
+    name = ledger.append(MarkedBad(**common, at=10, full_hash="a" * 40 + "_11111111"))
+    astray = tmp_path / "centos7-master" / "current-tripleo"
+    astray.mkdir()
+    (tmp_path / name).rename(astray / Path(name).name)
+    with pytest.raises(AnswerError, match="is a decision, and no fact|facts never move"):
+        ledger.facts("centos7-master")

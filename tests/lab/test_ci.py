@@ -20,7 +20,7 @@ from lab.lab import Lab
 from lab.scenario import SCENARIOS, Attempt, Job, Kind, Outcome, Pipeline, Scenario, jobs_of, kind_of, load
 from lab.service import LabError, wait_for
 from rdo_promoter.model.build import DlrnHash
-from rdo_promoter.model.votes import Vote, newest_votes
+from rdo_promoter.model.votes import Vote, counting_votes
 
 BUILD = Job("build", Kind.CONTAINERS, builds=True)
 UPLOAD = Job("images-upload", Kind.IMAGES, builds=True)
@@ -86,7 +86,7 @@ def test_a_rerun_fails_first_and_never_votes_twice_in_a_second() -> None:
     assert once.due(1021) == [Attempt(TEST, 2, True)]
     twice = pipeline(scenario, *before, failed(TEST, 1020), passed(TEST, 1021))
     assert twice.finished
-    assert newest_votes(twice.votes)["test"].success
+    assert counting_votes(twice.votes)["test"].success
 
 
 def test_never_and_late() -> None:

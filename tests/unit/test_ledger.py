@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rdo_promoter.clients.ledger import parse_fact
+from rdo_promoter.clients.ledger_files import parse_entry
 from rdo_promoter.errors import AnswerError, ConfigError
 from rdo_promoter.model.build import AggregateHash, Build
 from rdo_promoter.model.ledger import Fact, Planned, Promoted, unfinished
@@ -54,7 +54,7 @@ facts: st.SearchStrategy[Fact] = plans | promotions
 
 @given(facts)
 def test_a_fact_survives_json(fact: Fact) -> None:
-    assert parse_fact(json.dumps(fact.to_json()).encode()) == fact
+    assert parse_entry(json.dumps(fact.to_json()).encode()) == fact
 
 
 @given(facts, facts)
@@ -131,7 +131,7 @@ def fields(**changes: object) -> bytes:
         (b"\xff\xfe", "Invalid JSON"),
         (b"[]", "Input should be an object"),
         (b"{}", "kind"),
-        (fields(kind="held"), "'planned', 'promoted'"),
+        (fields(kind="kept"), "'planned', 'promoted', 'waived'"),
         (fields(extra=1), "extra: Extra inputs are not permitted"),
         (fields(at="10"), "at: Input should be a valid integer"),
         (fields(at=-1), "at: Input should be greater than or equal to 0"),
@@ -149,7 +149,7 @@ def fields(**changes: object) -> bytes:
 )
 def test_what_is_no_fact(content: bytes, said: str) -> None:
     with pytest.raises(AnswerError) as raised:
-        parse_fact(content)
+        parse_entry(content)
     assert said in str(raised.value)
 
 
@@ -157,7 +157,7 @@ def test_what_is_no_fact(content: bytes, said: str) -> None:
 def test_no_field_may_be_missing(field: str) -> None:
     content = {key: value for key, value in promoted(1, 10).to_json().items() if key != field}
     with pytest.raises(AnswerError, match=f"{field}: Field required"):
-        parse_fact(json.dumps(content).encode())
+        parse_entry(json.dumps(content).encode())
 
 
 @pytest.mark.parametrize("dag_id", ["", ".", "..", ".hidden", "a/b", "a b", "a\n", "x" * 251])

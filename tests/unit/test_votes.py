@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rdo_promoter.model.votes import Vote, newest_votes
+from rdo_promoter.model.votes import Vote, counting_votes
 
 votes = st.lists(
     st.builds(
@@ -36,20 +36,20 @@ votes = st.lists(
     ],
 )
 def test_newest_vote_counts(rows: list[tuple[bool, int]], passed: bool | None) -> None:
-    newest = newest_votes(Vote("job", success, timestamp) for success, timestamp in rows)
+    newest = counting_votes(Vote("job", success, timestamp) for success, timestamp in rows)
     assert newest["job"].success is passed if passed is not None else newest == {}
 
 
 def test_rows_in_progress_never_count() -> None:
     running = Vote("job", success=False, timestamp=9, in_progress=True)
-    assert newest_votes([running]) == {}
+    assert counting_votes([running]) == {}
     done = Vote("job", success=True, timestamp=1)
-    assert newest_votes([done, running]) == {"job": done} == newest_votes([running, done])
+    assert counting_votes([done, running]) == {"job": done} == counting_votes([running, done])
 
 
 @given(votes, st.randoms(use_true_random=False))
 def test_one_result_a_job_whatever_the_order(rows: list[Vote], shuffler: random.Random) -> None:
-    newest = newest_votes(rows)
+    newest = counting_votes(rows)
     results = [row for row in rows if not row.in_progress]
     assert set(newest) == {row.job for row in results}
     for job, vote in newest.items():
@@ -59,4 +59,4 @@ def test_one_result_a_job_whatever_the_order(rows: list[Vote], shuffler: random.
         assert vote.success == all(row.success for row in rivals if row.timestamp == vote.timestamp)
     shuffled = list(rows)
     shuffler.shuffle(shuffled)
-    assert newest_votes(shuffled) == newest
+    assert counting_votes(shuffled) == newest

@@ -1,18 +1,19 @@
-"""The ledger: append-only facts, one JSON file each, in ``<root>/<Dag id>/<label>/<fact's name>``."""
+"""The ledger: append-only entries, one JSON file each, in ``<root>/<Dag id>/<folder>/<entry's name>``.
+
+A label's folder holds the facts about its promotions; a Dag's folder ``@decisions`` what people decided.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr, TypeAdapter
-from pydantic import ValidationError as InvalidError
-
+from rdo_promoter.clients.ledger_files import parse_entry
 from rdo_promoter.clients.ledger_store import LocalStore, RemoteRoot, RemoteStore, Store, is_local
-from rdo_promoter.errors import AnswerError, ConfigError
-from rdo_promoter.model.build import AggregateHash, DlrnHash, build_from_json, check_label
-from rdo_promoter.model.ledger import Fact, Planned, Promoted, Via, check_dag_id, unfinished
+from rdo_promoter.errors import AnswerError
+from rdo_promoter.model.build import check_label
+from rdo_promoter.model.decisions import DECISIONS, Decision
+from rdo_promoter.model.ledger import Fact, Planned, Promoted, check_dag_id, unfinished
 
 
 class Ledger:
@@ -28,28 +29,48 @@ class Ledger:
             self._store = LocalStore(root)
         else:
             self._store = LocalStore(Path(root.path)) if is_local(root) else RemoteStore(root)
+        self._seen: dict[str, Decision] = {}
 
     @property
     def where(self) -> str:
         """The root, for messages."""
         return self._store.where
 
-    def append(self, fact: Fact) -> str:
-        """Write a fact down and return its name below the root; a fact that is there is not written again.
+    def append(self, entry: Fact | Decision) -> str:
+        """Write an entry down and return its name below the root; one that is there is not written again.
 
         A promotion is the same fact whenever it is verified, unless it was planned anew in between: then
         something had to be mended, and this closes that plan.
 
         :raises ServiceError: when the ledger does not answer.
         """
-        folder = (fact.dag_id, fact.label)
+        folder = entry.folder
         names = self._names(*folder)
-        same = [name for name in names if name.endswith(f"-{fact.suffix}")]
+        same = [name for name in names if name.endswith(f"-{entry.suffix}")]
         if same and not any(f"-{Planned.kind}-" in name and _time(name) > _time(same[-1]) for name in names):
             return "/".join((*folder, same[-1]))
-        content = json.dumps(fact.to_json(), indent=2, sort_keys=True) + "\n"
-        self._store.write(content.encode(), *folder, fact.name)
-        return "/".join((*folder, fact.name))
+        content = json.dumps(entry.to_json(), indent=2, sort_keys=True) + "\n"
+        self._store.write(content.encode(), *folder, entry.name)
+        return "/".join((*folder, entry.name))
+
+    def decisions(self, dag_id: str) -> list[Decision]:
+        """Return what people decided about a release, oldest first; what was read before is not read again.
+
+        :param dag_id: the release's Dag.
+        :raises ServiceError: when the ledger does not answer: nobody knows then what is decided.
+        :raises AnswerError: when a file in it is no decision; it names the file.
+        """
+        found: list[Decision] = []
+        for name in self._names(check_dag_id(dag_id), DECISIONS):
+            path = (dag_id, DECISIONS, name)
+            key = "/".join(path)
+            if key not in self._seen:
+                entry = self._read(*path)
+                if isinstance(entry, Planned | Promoted):
+                    raise AnswerError(f"{self.where}/{key} is no decision, but a fact about {entry.label}")
+                self._seen[key] = entry
+            found.append(self._seen[key])
+        return sorted(found, key=lambda entry: entry.name)
 
     def facts(self, dag_id: str | None = None, label: str | None = None) -> list[Fact]:
         """Return the facts, oldest first; files of other Dags and labels are not read.
@@ -60,7 +81,7 @@ class Ledger:
         :raises AnswerError: when a file in it is no fact; it names the file.
         """
         found = [
-            self._read(*folder, name)
+            self._fact(*folder, name)
             for folder in self._folders(dag_id, label)
             for name in self._names(*folder)
         ]
@@ -81,7 +102,7 @@ class Ledger:
         for folder in self._folders(dag_id, label):
             names = self._names(*folder)
             last = max((_time(name) for name in names if f"-{Promoted.kind}-" in name), default="")
-            found += [self._read(*folder, name) for name in names if _time(name) >= last]
+            found += [self._fact(*folder, name) for name in names if _time(name) >= last]
         return unfinished(found)
 
     def _folders(self, dag_id: str | None, label: str | None) -> list[tuple[str, str]]:
@@ -89,7 +110,10 @@ class Ledger:
         if label is not None:
             check_label(label)
         return [
-            (each, name) for each in dag_ids for name in (self._names(each) if label is None else [label])
+            (each, name)
+            for each in dag_ids
+            for name in (self._names(each) if label is None else [label])
+            if name != DECISIONS
         ]
 
     def _names(self, *folder: str) -> list[str]:
@@ -97,93 +121,27 @@ class Ledger:
         names = self._store.names(*folder)
         return [name for name in names if not name.startswith(".") and not name.endswith(("~", ".tmp"))]
 
-    def _read(self, *path: str) -> Fact:
+    def _fact(self, *path: str) -> Fact:
+        entry = self._read(*path)
+        if isinstance(entry, Planned | Promoted):
+            return entry
+        raise AnswerError(f"{self.where}/{'/'.join(path)} is a decision, and no fact about a promotion")
+
+    def _read(self, *path: str) -> Fact | Decision:
         file = "/".join((self.where, *path))
         try:
-            fact = parse_fact(self._store.read(*path))
+            entry = parse_entry(self._store.read(*path))
         except AnswerError as error:
             raise AnswerError(
                 f"{file} is no fact of the ledger: {error}. Nothing else may be kept there, and facts are "
                 "never edited: move the file away when you know what it is"
             ) from error
-        if (fact.dag_id, fact.label) != path[:2]:
+        if entry.folder != path[:2]:
             raise AnswerError(
-                f"{file} is a fact of {fact.dag_id} and {fact.label}; facts never move: put it back there"
+                f"{file} is a fact of {' and '.join(entry.folder)}; facts never move: put it back there"
             )
-        return fact
-
-
-def parse_fact(content: bytes) -> Fact:
-    """Read what `Ledger.append` wrote.
-
-    :raises AnswerError: when it is anything else.
-    """
-    try:
-        return _FACT.validate_json(content).fact
-    except InvalidError as error:
-        problems = [(".".join(str(part) for part in item["loc"]), item["msg"]) for item in error.errors()]
-        raise AnswerError("; ".join(f"{key}: {said}" if key else said for key, said in problems)) from error
-    except ConfigError as error:
-        raise AnswerError(str(error)) from error
+        return entry
 
 
 def _time(name: str) -> str:
     return name.partition("-")[0]
-
-
-def _build(value: object) -> object:
-    """Read a build; with what it does not know of, it would not be the same again."""
-    try:
-        build = build_from_json(value)
-    except ConfigError as error:
-        raise ValueError(str(error)) from error
-    if build.to_json() != value:
-        raise ValueError(f"{value!r} has keys that a build has not")
-    return build
-
-
-_AnyBuild = Annotated[DlrnHash | AggregateHash, BeforeValidator(_build)]
-_Seconds = Annotated[StrictInt, Field(ge=0, lt=2**33)]
-
-
-class _File(BaseModel):
-    """The fields of every fact; see `rdo_promoter.model.ledger`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
-
-    dag_id: StrictStr
-    label: StrictStr
-    build: _AnyBuild
-    at: _Seconds
-    by: StrictStr
-    via: Via
-    file: StrictStr
-    digest: Annotated[StrictStr, Field(pattern=r"^[0-9a-f]{64}$")]
-
-
-class _PlannedFile(_File):
-    kind: Literal["planned"]
-    was: _AnyBuild | None
-    summary: StrictStr
-    wanted: StrictStr
-
-    @property
-    def fact(self) -> Fact:
-        fields = {name: value for name, value in self if name != "kind"}
-        return Planned(**fields)
-
-
-class _PromotedFile(_File):
-    kind: Literal["promoted"]
-    previous: _AnyBuild | None
-    timestamp: _Seconds
-
-    @property
-    def fact(self) -> Fact:
-        fields = {name: value for name, value in self if name != "kind"}
-        return Promoted(**fields)
-
-
-_FACT: TypeAdapter[_PlannedFile | _PromotedFile] = TypeAdapter(
-    Annotated[_PlannedFile | _PromotedFile, Field(discriminator="kind")]
-)

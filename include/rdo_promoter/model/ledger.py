@@ -21,49 +21,45 @@ from rdo_promoter.model.build import Build, check_label
 Via = Literal["airflow", "command line"]
 
 #: What a fact's field is when it stands in JSON.
-Json = str | int | None | dict[str, str | None]
+Json = str | int | None | list[str] | dict[str, str | None]
 
 #: Airflow's rule for Dag ids, without what cannot be a folder's visible name.
 _DAG_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,249}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Fact:
-    """What every fact says.
+class Entry:
+    """What everything in the ledger says.
 
     :param dag_id: the release's Dag.
-    :param label: the promoted label.
-    :param build: the build that the label is to name.
-    :param at: when, in seconds since the epoch; by DLRN's clock, which all writers share.
-    :param by: the run's id, or ``user@host``.
-    :param via: what `by` names.
-    :param file: the release file as messages name it.
-    :param digest: sha256 over the release file and what it includes, 64 hex digits.
+    :param at: when, in seconds since the epoch; what is compared with DLRN's times is by DLRN's clock.
+    :param by: the run's id, a person's name, or ``user@host``.
+    :param via: how it was done.
     """
 
     kind: ClassVar[str]
 
     dag_id: str
-    label: str
-    build: Build
     at: int
     by: str
     via: Via
-    file: str
-    digest: str
 
     def __post_init__(self) -> None:
         check_dag_id(self.dag_id)
-        check_label(self.label)
+
+    @property
+    def folder(self) -> tuple[str, str]:
+        """Where it lies: a folder of the Dag, and one in it."""
+        raise NotImplementedError
 
     @property
     def identity(self) -> dict[str, Json]:
-        """What makes two facts the same one."""
+        """What makes two entries the same one."""
         return self.to_json()
 
     @property
     def name(self) -> str:
-        """The fact's name in its label's folder: names sort by time, the same fact has the same name."""
+        """The entry's name in its folder: names sort by time, the same entry has the same name."""
         return f"{datetime.fromtimestamp(self.at, UTC):%Y%m%dT%H%M%SZ}-{self.suffix}"
 
     @property
@@ -74,14 +70,40 @@ class _Fact:
 
     def to_json(self) -> dict[str, Json]:
         """Return the fields as JSON values."""
+        return {"kind": self.kind, "dag_id": self.dag_id, "at": self.at, "by": self.by, "via": self.via}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fact(Entry):
+    """What every fact about a promotion says.
+
+    :param label: the promoted label.
+    :param build: the build that the label is to name.
+    :param file: the release file as messages name it.
+    :param digest: sha256 over the release file and what it includes, 64 hex digits.
+    """
+
+    label: str
+    build: Build
+    file: str
+    digest: str
+
+    def __post_init__(self) -> None:
+        # Classes with slots are made anew by the decorator: super() without arguments would miss its class.
+        Entry.__post_init__(self)
+        check_label(self.label)
+
+    @property
+    def folder(self) -> tuple[str, str]:
+        """Where it lies: a folder of the Dag, and the label's in it."""
+        return self.dag_id, self.label
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields as JSON values."""
         return {
-            "kind": self.kind,
-            "dag_id": self.dag_id,
+            **Entry.to_json(self),
             "label": self.label,
             "build": self.build.to_json(),
-            "at": self.at,
-            "by": self.by,
-            "via": self.via,
             "file": self.file,
             "digest": self.digest,
         }
@@ -105,7 +127,6 @@ class Planned(_Fact):
 
     def to_json(self) -> dict[str, Json]:
         """Return the fields as JSON values."""
-        # Classes with slots are made anew by the decorator: super() without arguments would miss its class.
         fields = _Fact.to_json(self)
         was = self.was.to_json() if self.was else None
         return {**fields, "was": was, "summary": self.summary, "wanted": self.wanted}

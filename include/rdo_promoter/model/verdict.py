@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from rdo_promoter.model.votes import Vote, newest_votes
+from rdo_promoter.model.votes import Vote, counting_votes
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def judge_job(job: str, alternatives: Iterable[str], newest: Mapping[str, Vote])
     Its own newest vote decides when it passed; otherwise the first alternative whose newest vote passed
     stands in for it. Nothing is shared between calls, so a substitution never leaks to another build.
 
-    :param newest: the vote that counts for each job, from `newest_votes`.
+    :param newest: the vote that counts for each job, from `counting_votes`.
     """
     own = newest.get(job)
     if own is not None and own.success:
@@ -116,5 +116,5 @@ def judge(criteria: Criteria, votes: Iterable[Vote]) -> Verdict:
     :param criteria: what has to pass.
     :param votes: all rows that DLRN has for exactly this build.
     """
-    newest = newest_votes(votes)
+    newest = counting_votes(votes)
     return Verdict(tuple(judge_job(job, criteria.alternatives.get(job, ()), newest) for job in criteria.jobs))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
+
+from rdo_promoter.model.build import CONSISTENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +31,38 @@ class Vote:
     notes: str = ""
 
 
-def newest_votes(votes: Iterable[Vote]) -> Mapping[str, Vote]:
-    """Reduce rows to the vote that counts for each job: the newest.
+class VotePolicy(StrEnum):
+    """Which vote counts when a job voted several times on one build.
 
-    DLRN appends a row for each report and never replaces one. Rows in progress are no results. Of two
-    votes in the same second a failure counts: nobody knows which came last, and a wrong promotion costs
-    more than a rerun.
+    - ``newest``: the newest. A job that passed and failed later did not pass.
+    - ``any_success``: a pass, whenever it came; the script before this package had it so.
     """
-    newest: dict[str, Vote] = {}
+
+    NEWEST = "newest"
+    ANY_SUCCESS = "any_success"
+
+
+def counting_votes(votes: Iterable[Vote], policy: VotePolicy = VotePolicy.NEWEST) -> Mapping[str, Vote]:
+    """Reduce rows to the vote that counts for each job.
+
+    DLRN appends a row for each report and never replaces one. Rows in progress are no results, and the row
+    ``consistent`` is DLRN's own mark, no job's. Of two votes in the same second a failure counts as the newer
+    one: nobody knows which came last, and a wrong promotion costs more than a rerun.
+
+    :param votes: all rows of one build, in any order.
+    :param policy: which of a job's votes counts.
+    """
+    counting: dict[str, Vote] = {}
     for vote in votes:
-        if vote.in_progress:
+        if vote.in_progress or vote.job == CONSISTENT:
             continue
-        kept = newest.get(vote.job)
-        if kept is None or (vote.timestamp, not vote.success) > (kept.timestamp, not kept.success):
-            newest[vote.job] = vote
-    return newest
+        kept = counting.get(vote.job)
+        if kept is None or _rank(vote, policy) > _rank(kept, policy):
+            counting[vote.job] = vote
+    return counting
+
+
+def _rank(vote: Vote, policy: VotePolicy) -> tuple[bool, int, bool, str]:
+    """Return what the vote that counts has most of; the log's address is there for equal rows alone."""
+    preferred = policy is VotePolicy.ANY_SUCCESS and vote.success
+    return preferred, vote.timestamp, not vote.success, vote.url

@@ -10,7 +10,7 @@ from rdo_promoter.model.clock import is_from_the_future, is_over, utc
 from rdo_promoter.model.order import Standing, displaced, superseded
 from rdo_promoter.model.promotions import PromotionRow
 from rdo_promoter.model.verdict import JobResult, JobState, judge_job
-from rdo_promoter.model.votes import Vote, newest_votes
+from rdo_promoter.model.votes import Vote, counting_votes
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class Wait:
 
         :param labels: None when they are not known yet, or not needed.
         """
-        result = judge_job(self.job, self.alternatives, newest_votes(known.votes))
+        result = judge_job(self.job, self.alternatives, counting_votes(known.votes))
         if result.state is JobState.PASSED:
             return self._end(End.PASSED, "passed", result.vote)
         if result.state is JobState.REPLACED and result.vote is not None:

@@ -1,0 +1,356 @@
+"""What people have decided about builds and labels, and what of it is in force. Pure.
+
+A decision is an entry of the ledger: written once and never changed; lifting it is another entry. What is in
+force now follows from the entries and from the reviewed file of waivers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rdo_promoter.errors import ConfigError
+from rdo_promoter.model.build import check_label, is_full_hash
+from rdo_promoter.model.clock import utc
+from rdo_promoter.model.ledger import Entry, Json
+
+#: The folder of a Dag's decisions. No label can have this name.
+DECISIONS = "@decisions"
+
+#: Seconds that a waiver holds when nobody says otherwise: time for CI to be mended.
+WAIVER_TIME = 7 * 86400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Decision(Entry):
+    """What every decision says.
+
+    :param reason: why; for a waiver the link of a bug.
+    """
+
+    reason: str
+
+    @property
+    def folder(self) -> tuple[str, str]:
+        """Where it lies: a folder of the Dag, and that of its decisions."""
+        return self.dag_id, DECISIONS
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields as JSON values."""
+        return {**Entry.to_json(self), "reason": self.reason}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waived(_Decision):
+    """A required job need not pass.
+
+    :param job: the job.
+    :param full_hash: the build, None for every build.
+    :param expires: until when, in seconds since the epoch.
+    """
+
+    kind = "waived"
+
+    job: str
+    full_hash: str | None
+    expires: int
+
+    def __post_init__(self) -> None:
+        Entry.__post_init__(self)
+        _check_reason(self.reason)
+        _check_hash(self.full_hash)
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields as JSON values."""
+        fields = _Decision.to_json(self)
+        return {**fields, "job": self.job, "full_hash": self.full_hash, "expires": self.expires}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held(_Decision):
+    """A label may not move, or a build may not be promoted, until this is lifted or expires.
+
+    :param label: the label, None when a build is held.
+    :param full_hash: the build, None when a label is held.
+    :param expires: until when, in seconds since the epoch; None until it is lifted.
+    """
+
+    kind = "held"
+
+    label: str | None
+    full_hash: str | None
+    expires: int | None
+
+    def __post_init__(self) -> None:
+        Entry.__post_init__(self)
+        _check_reason(self.reason)
+        _check_hash(self.full_hash)
+        if (self.label is None) == (self.full_hash is None):
+            raise ConfigError("a hold names either a label or a build: name one of them")
+        if self.label is not None:
+            check_label(self.label)
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields as JSON values."""
+        fields = _Decision.to_json(self)
+        return {**fields, "label": self.label, "full_hash": self.full_hash, "expires": self.expires}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkedBad(_Decision):
+    """A build is not to be promoted, whatever CI says.
+
+    :param full_hash: the build.
+    """
+
+    kind = "marked_bad"
+
+    full_hash: str
+
+    def __post_init__(self) -> None:
+        Entry.__post_init__(self)
+        _check_reason(self.reason)
+        _check_hash(self.full_hash)
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields as JSON values."""
+        return {**_Decision.to_json(self), "full_hash": self.full_hash}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lifted(_Decision):
+    """A decision is no longer in force.
+
+    :param lifts: the name of its entry.
+    """
+
+    kind = "lifted"
+
+    lifts: str
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields as JSON values."""
+        return {**_Decision.to_json(self), "lifts": self.lifts}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered(_Decision):
+    """A person answered what a run asked.
+
+    :param full_hash: the build that the question was about.
+    :param run_id: the run.
+    :param task_id: the task that asked.
+    :param question: what was asked, in one line.
+    :param answer: the option that was chosen.
+    """
+
+    kind = "answered"
+
+    full_hash: str
+    run_id: str
+    task_id: str
+    question: str
+    answer: str
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields as JSON values."""
+        return {
+            **_Decision.to_json(self),
+            "full_hash": self.full_hash,
+            "run_id": self.run_id,
+            "task_id": self.task_id,
+            "question": self.question,
+            "answer": self.answer,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doomed(_Decision):
+    """Nothing but a rerun or a person can save a build at a stage any more; nobody's decision, but a fact.
+
+    :param full_hash: the build.
+    :param task_id: the gate that it will not pass.
+    """
+
+    kind = "doomed"
+
+    full_hash: str
+    task_id: str
+
+    @property
+    def identity(self) -> dict[str, Json]:
+        """What makes two of them the same one: it is said once."""
+        return {"dag_id": self.dag_id, "full_hash": self.full_hash, "task_id": self.task_id}
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields as JSON values."""
+        return {**_Decision.to_json(self), "full_hash": self.full_hash, "task_id": self.task_id}
+
+
+Decision = Waived | Held | MarkedBad | Lifted | Answered | Doomed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiver:
+    """A required job need not pass: of the ledger, or of the reviewed file.
+
+    :param job: the job.
+    :param full_hash: the build, None for every build.
+    :param reason: why: the link of a bug.
+    :param by: who decided it.
+    :param expires: until when, in seconds since the epoch.
+    :param origin: where it is written: the entry's name, or ``file:line``.
+    """
+
+    job: str
+    full_hash: str | None
+    reason: str
+    by: str
+    expires: int
+    origin: str
+
+    def __str__(self) -> str:
+        return f"waived by {self.by} until {utc(self.expires)}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A waiver that does not count here.
+
+    :param waiver: the waiver.
+    :param why: why not, in a few words.
+    """
+
+    waiver: Waiver
+    why: str
+
+    def __str__(self) -> str:
+        named = f"waiver of {self.waiver.job} by {self.waiver.by} ({self.waiver.origin})"
+        return f"{named} is ignored: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """What is decided and not lifted.
+
+    :param waivers: the waivers, those that have expired among them.
+    :param holds: the holds, those that have expired among them.
+    :param bad: the builds that are marked bad.
+    """
+
+    #: Nothing is decided.
+    NONE: ClassVar[Decisions]
+
+    waivers: tuple[Waiver, ...] = ()
+    holds: tuple[Held, ...] = ()
+    bad: tuple[MarkedBad, ...] = ()
+
+    def waivers_for(self, full_hash: str, *, now: int) -> tuple[Waiver, ...]:
+        """Return the waivers that count for a build.
+
+        :param full_hash: the build.
+        :param now: DLRN's time, seconds since the epoch.
+        """
+        return tuple(waiver for waiver in self.waivers if _why_ignored(waiver, full_hash, now) is None)
+
+    def ignored(self, full_hash: str, jobs: Collection[str], *, now: int) -> tuple[Ignored, ...]:
+        """Return the waivers that do not count for a build, and why; those that wait for other builds too.
+
+        :param full_hash: the build.
+        :param jobs: the jobs that are required anywhere in the release.
+        :param now: DLRN's time, seconds since the epoch.
+        """
+        found = []
+        for waiver in self.waivers:
+            if why := _why_ignored(waiver, full_hash, now):
+                found.append(Ignored(waiver, why))
+            elif waiver.job not in jobs:
+                found.append(Ignored(waiver, "no stage of the release requires such a job"))
+        return tuple(found)
+
+    def held(self, full_hash: str, label: str, *, now: int) -> tuple[Held, ...]:
+        """Return the holds that keep a build from a label.
+
+        :param full_hash: the build.
+        :param label: the label that is to move.
+        :param now: DLRN's time, seconds since the epoch.
+        """
+        return tuple(
+            hold
+            for hold in self.holds
+            if (hold.full_hash == full_hash or hold.label == label)
+            and (hold.expires is None or hold.expires > now)
+        )
+
+    def marked_bad(self, full_hash: str) -> MarkedBad | None:
+        """Return the mark that keeps a build from every label, None when there is none.
+
+        :param full_hash: the build.
+        """
+        return next((mark for mark in self.bad if mark.full_hash == full_hash), None)
+
+
+Decisions.NONE = Decisions()
+
+
+def in_force(entries: Iterable[Decision], reviewed: Iterable[Waiver] = ()) -> Decisions:
+    """Return what is decided and not lifted, whether it has expired or not.
+
+    :param entries: decisions of one Dag, in any order.
+    :param reviewed: the waivers of the release's reviewed file.
+    """
+    known = list(entries)
+    lifted = {entry.lifts for entry in known if isinstance(entry, Lifted)}
+    standing = sorted((entry for entry in known if entry.name not in lifted), key=lambda entry: entry.name)
+    return Decisions(
+        waivers=(*reviewed, *(_waiver(entry) for entry in standing if isinstance(entry, Waived))),
+        holds=tuple(entry for entry in standing if isinstance(entry, Held)),
+        bad=tuple(entry for entry in standing if isinstance(entry, MarkedBad)),
+    )
+
+
+def describe(decision: Held | MarkedBad) -> str:
+    """Say in one line what keeps a label or a build back, since when, and until when.
+
+    :param decision: the hold or the mark.
+    """
+    if isinstance(decision, MarkedBad):
+        return (
+            f"{decision.full_hash} is marked bad by {decision.by} since {utc(decision.at)}: {decision.reason}"
+        )
+    until = "it is lifted" if decision.expires is None else utc(decision.expires)
+    what = decision.label or decision.full_hash
+    return f"{what} is held by {decision.by} since {utc(decision.at)} until {until}: {decision.reason}"
+
+
+def _waiver(entry: Waived) -> Waiver:
+    return Waiver(
+        job=entry.job,
+        full_hash=entry.full_hash,
+        reason=entry.reason,
+        by=entry.by,
+        expires=entry.expires,
+        origin=entry.name,
+    )
+
+
+def _why_ignored(waiver: Waiver, full_hash: str, now: int) -> str | None:
+    if waiver.full_hash not in (None, full_hash):
+        return f"it is for another build, {waiver.full_hash}"
+    if waiver.expires <= now:
+        return f"it expired at {utc(waiver.expires)}"
+    return None
+
+
+def _check_reason(reason: str) -> None:
+    if not reason.strip():
+        raise ConfigError("no reason is given: say why, for example with the link of a bug")
+
+
+def _check_hash(full_hash: str | None) -> None:
+    if full_hash is not None and not is_full_hash(full_hash):
+        raise ConfigError(
+            f"{full_hash!r} is no full hash: copy the build's directory name, "
+            "<commit hash>_<first 8 digits of the distro hash>, and its extension if it has one"
+        )
