@@ -300,7 +300,7 @@ def test_decisions_lie_beside_the_facts_and_are_read_once(tmp_path: Path) -> Non
 def test_doom_is_written_once(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     common: dict[str, Any] = {"dag_id": "centos7-master", "via": "airflow", "reason": "standalone failed"}
-    fields = {"full_hash": "a" * 40 + "_11111111", "task_id": "upstream.tests.gate"}
+    fields: dict[str, Any] = {"full_hash": "a" * 40 + "_11111111", "task_id": "upstream.tests.gate"}
     first = ledger.append(Doomed(**common, **fields, at=10, by="run 1"))
     assert ledger.append(Doomed(**common, **fields, at=20, by="run 2")) == first
     assert len(ledger.decisions("centos7-master")) == 1
@@ -313,5 +313,5 @@ def test_facts_and_decisions_never_mix(tmp_path: Path) -> None:
     astray = tmp_path / "centos7-master" / "current-tripleo"
     astray.mkdir()
     (tmp_path / name).rename(astray / Path(name).name)
-    with pytest.raises(AnswerError, match="is a decision, and no fact|facts never move"):
+    with pytest.raises(AnswerError, match="facts never move"):
         ledger.facts("centos7-master")

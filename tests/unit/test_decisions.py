@@ -162,7 +162,7 @@ def test_what_is_lifted_is_no_longer_in_force() -> None:
     assert standing.marked_bad(OURS) == mark
     assert standing.marked_bad(OTHER) is None
     after = in_force([*entries, *(lifted(entry) for entry in entries)])
-    assert not (after.waivers or after.holds or after.bad)
+    assert (after.waivers, after.holds, after.bad) == ((), (), ())
 
 
 def test_a_hold_ends_by_itself() -> None:
