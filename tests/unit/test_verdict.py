@@ -4,9 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rdo_promoter.model.decisions import Waiver, in_force
 from rdo_promoter.model.verdict import Criteria, JobState, judge
-from rdo_promoter.model.votes import Vote
+from rdo_promoter.model.votes import Vote, VotePolicy
 from tests.unit.strategies import JOBS, votes
+from tests.unit.test_decisions import NOW, OTHER, OURS, decisions
 
 CRITERIA = Criteria(
     ("build-push", "scenario001"), {"scenario001": ("scenario001-internal", "scenario001-third")}
@@ -94,3 +96,115 @@ def test_an_alternative_helps_and_never_harms(rows: list[Vote]) -> None:
     without = judge(Criteria(("scenario001",)), rows)
     with_alternative = judge(Criteria(("scenario001",), {"scenario001": ("scenario001-internal",)}), rows)
     assert with_alternative.met >= without.met
+
+
+def waiver(job: str) -> Waiver:
+    return Waiver(
+        job=job, full_hash=None, reason="bug 7", by="ada", expires=1_552_576_166, origin="waivers.yaml:3"
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "state"),
+    [
+        ([], "waived"),
+        ([failed("scenario001")], "waived"),
+        ([passed("scenario001")], "passed"),
+        ([passed("scenario001-internal")], "replaced"),
+    ],
+)
+def test_a_waiver_counts_where_no_pass_does(rows: list[Vote], state: str) -> None:
+    verdict = judge(CRITERIA, [passed("build-push"), *rows], [waiver("scenario001"), waiver("unknown")])
+    assert verdict.met
+    assert verdict.results[1].state == state
+
+
+def test_a_waived_job_is_no_pass_in_what_is_said() -> None:
+    verdict = judge(CRITERIA, [failed("scenario001")], [waiver("scenario001")])
+    assert verdict.summary() == (
+        "0 of 2 jobs passed; scenario001: waived by ada until 2019-03-14 15:09:26Z: bug 7; build-push: missing"
+    )
+    assert verdict.results[1].vote == failed("scenario001")
+
+
+@pytest.mark.parametrize(
+    ("rows", "doomed"),
+    [
+        ([], []),
+        ([failed("build-push")], ["build-push"]),
+        ([failed("scenario001")], []),
+        ([failed("scenario001"), failed("scenario001-internal")], []),
+        (
+            [failed("scenario001"), failed("scenario001-internal"), failed("scenario001-third")],
+            ["scenario001"],
+        ),
+        ([failed("scenario001-internal"), failed("scenario001-third")], []),
+    ],
+)
+def test_what_is_lost_without_a_rerun(rows: list[Vote], doomed: list[str]) -> None:
+    assert [result.job for result in judge(CRITERIA, rows).doomed] == doomed
+    assert not judge(CRITERIA, rows, [waiver("build-push"), waiver("scenario001")]).doomed
+
+
+@pytest.mark.parametrize(
+    ("rows", "newest", "any_success"),
+    [
+        ([passed("scenario001", 5), failed("scenario001", 6)], "failed", "passed"),
+        ([failed("scenario001", 5), passed("scenario001", 6)], "passed", "passed"),
+        ([failed("scenario001", 5), failed("scenario001", 6)], "failed", "failed"),
+        ([passed("scenario001-third", 1), failed("scenario001-third", 2)], "missing", "replaced"),
+    ],
+)
+def test_which_vote_counts_is_a_policy(rows: list[Vote], newest: str, any_success: str) -> None:
+    for policy, state in ((VotePolicy.NEWEST, newest), (VotePolicy.ANY_SUCCESS, any_success)):
+        criteria = Criteria(("scenario001",), CRITERIA.alternatives, policy)
+        assert [result.state for result in judge(criteria, rows).results] == [state]
+
+
+policies = st.sampled_from(VotePolicy)
+waivers = st.lists(st.sampled_from(JOBS).map(waiver), max_size=2)
+alternatives = st.dictionaries(
+    st.sampled_from(JOBS), st.lists(st.sampled_from(JOBS), unique=True, max_size=3).map(tuple)
+)
+criterias = st.builds(Criteria, required, alternatives, policies)
+
+
+@given(criterias, st.lists(votes), waivers, st.randoms())
+def test_no_order_of_rows_changes_a_verdict(
+    criteria: Criteria, rows: list[Vote], waived: list[Waiver], random: object
+) -> None:
+    shuffled = list(rows)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert judge(criteria, shuffled, waived) == judge(criteria, rows, waived)
+
+
+@given(criterias, st.lists(votes), waivers, st.sampled_from(JOBS))
+def test_a_pass_after_all_others_never_harms(
+    criteria: Criteria, rows: list[Vote], waived: list[Waiver], job: str
+) -> None:
+    last = max((row.timestamp for row in rows), default=0) + 1
+    before = judge(criteria, rows, waived)
+    after = judge(criteria, [*rows, Vote(job, True, last)], waived)
+    assert after.met >= before.met
+    for one, other in zip(before.results, after.results, strict=True):
+        assert other.met >= one.met
+
+
+@given(criterias, st.lists(votes), st.lists(decisions))
+def test_what_is_decided_for_one_build_never_changes_anothers_verdict(
+    criteria: Criteria, rows: list[Vote], entries: list[object]
+) -> None:
+    ours = [entry for entry in entries if getattr(entry, "full_hash", OURS) in (None, OURS)]
+    verdicts = [
+        judge(criteria, rows, in_force(known).waivers_for(OURS, now=NOW))  # type: ignore[arg-type]
+        for known in (entries, ours)
+    ]
+    assert verdicts[0] == verdicts[1]
+    assert OTHER != OURS
+
+
+@given(criterias, st.lists(votes))
+def test_rows_in_progress_and_the_builders_own_never_count(criteria: Criteria, rows: list[Vote]) -> None:
+    real = [row for row in rows if not row.in_progress and row.job != "consistent"]
+    assert judge(criteria, rows) == judge(criteria, real)
+    assert not judge(Criteria(("consistent",)), [Vote("consistent", True, 1)]).met
