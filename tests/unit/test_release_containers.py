@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from rdo_promoter.files.reader import parse_document
 from rdo_promoter.release import Containers
 from rdo_promoter.release.containers import container_names
-from rdo_promoter.release.reader import parse_document
 
 
 def read(

@@ -13,8 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rdo_promoter.errors import ConfigError
+from rdo_promoter.files.reader import parse_document
 from rdo_promoter.release import Release, load_release
-from rdo_promoter.release.reader import parse_document
 from tests.unit.releases import GOOD, write
 
 #: A slow machine is no failure.

@@ -119,8 +119,8 @@ def judge_job(
 ) -> JobResult:
     """Judge one required job.
 
-    Its own vote decides when it passed; otherwise the first alternative that passed stands in for it; otherwise
-    a waiver counts. Nothing is shared between calls, so a substitution never leaks to another build.
+    Its own vote decides when it passed; otherwise the first alternative that passed stands in for it;
+    otherwise a waiver counts. Nothing is shared between calls, so no substitution leaks to another build.
 
     :param counting: the vote that counts for each job, from `counting_votes`.
     :param waiver: the waiver in force for this job on this build.

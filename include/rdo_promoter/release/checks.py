@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from rdo_promoter.files.document import Problem, spell
 from rdo_promoter.model.build import CONSISTENT, LONGEST_LABEL
 from rdo_promoter.model.promotion import previous_label
-from rdo_promoter.release.document import spell
 from rdo_promoter.release.models import ReleaseFile, Stage
 from rdo_promoter.steps import Candidate, Promote, Scope, Step, WaitFor
-from rdo_promoter.steps.base import Problem
 from rdo_promoter.steps.fields import nearest
 
 #: Ids that the Dag factory gives to groups and tasks of its own.

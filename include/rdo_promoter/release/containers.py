@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 
-from rdo_promoter.release.document import Document, KeyPath, Value
+from rdo_promoter.files.document import Document, KeyPath, Problem, Value
 from rdo_promoter.release.models import Containers
-from rdo_promoter.steps.base import Problem
 from rdo_promoter.steps.fields import closest, nearest
 
 _NAME = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*")

@@ -13,15 +13,14 @@ from pydantic import ValidationError
 
 import rdo_promoter
 from rdo_promoter.errors import ConfigError
+from rdo_promoter.files.document import Document, Problem, merge
+from rdo_promoter.files.reader import read_document
 from rdo_promoter.model.text import one_line
 from rdo_promoter.release.checks import check
 from rdo_promoter.release.containers import container_names
-from rdo_promoter.release.document import Document, merge
 from rdo_promoter.release.models import Release, ReleaseFile
-from rdo_promoter.release.reader import read_document
 from rdo_promoter.release.shape import shape_problems
 from rdo_promoter.steps import Candidate, Promote
-from rdo_promoter.steps.base import Problem
 
 DEFAULTS = "defaults.yaml"
 ENVIRONMENT = "RDO_PROMOTER_RELEASES"

@@ -9,10 +9,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from rdo_promoter.release.document import Document, KeyPath, Value, lookup
+from rdo_promoter.files.document import Document, KeyPath, Problem, Value, lookup
 from rdo_promoter.release.models import ReleaseFile
 from rdo_promoter.steps import BY_KEY
-from rdo_promoter.steps.base import Problem
 from rdo_promoter.steps.fields import closest, format_duration, nearest
 
 _KINDS_OF_VALUE = {

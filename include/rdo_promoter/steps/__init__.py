@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from rdo_promoter.steps.base import Problem, Reference, Scope, Step
+from rdo_promoter.steps.base import Reference, Scope, Step
 from rdo_promoter.steps.candidate import Candidate
 from rdo_promoter.steps.promote import Promote
 from rdo_promoter.steps.push_containers import PushContainers
@@ -71,7 +71,6 @@ __all__ = [
     "KINDS",
     "AnyStep",
     "Candidate",
-    "Problem",
     "Promote",
     "PushContainers",
     "Reference",

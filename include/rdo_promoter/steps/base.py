@@ -7,22 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from rdo_promoter.files.document import Problem
 from rdo_promoter.steps.fields import Frozen, Name, nearest
 
 if TYPE_CHECKING:  # loading Airflow takes seconds; reading a release file never does
     from rdo_promoter.steps.context import Chain, StageContext
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something in a release file that cannot be used.
-
-    :param path: keys and list indexes that lead to it, from the place of whoever reports it.
-    :param message: what is wrong and what to write instead.
-    """
-
-    path: tuple[str | int, ...]
-    message: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, StrictInt
 
-from rdo_promoter.steps.base import Problem, Scope, Step
+from rdo_promoter.files.document import Problem
+from rdo_promoter.steps.base import Scope, Step
 from rdo_promoter.steps.fields import Duration, Label
 
 if TYPE_CHECKING:

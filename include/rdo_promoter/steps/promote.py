@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rdo_promoter.steps.base import Problem, Reference, Scope, Step, needs_containers
+from rdo_promoter.files.document import Problem
+from rdo_promoter.steps.base import Reference, Scope, Step, needs_containers
 from rdo_promoter.steps.fields import Distinct, Label, Name
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from rdo_promoter.steps.base import Problem, Reference, Scope, Step, needs_containers, not_promoted
+from rdo_promoter.files.document import Problem
+from rdo_promoter.steps.base import Reference, Scope, Step, needs_containers, not_promoted
 from rdo_promoter.steps.fields import Label, Name
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
+from rdo_promoter.files.document import Problem
 from rdo_promoter.model.verdict import Criteria
-from rdo_promoter.steps.base import Problem, Scope, Step
+from rdo_promoter.steps.base import Scope, Step
 from rdo_promoter.steps.fields import Duration, FrozenMap, JobName, SomeDistinct, format_duration, nearest
 
 if TYPE_CHECKING:

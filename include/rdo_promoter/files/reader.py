@@ -8,9 +8,8 @@ from pathlib import Path
 import yaml
 
 from rdo_promoter.errors import ConfigError
+from rdo_promoter.files.document import Document, KeyPath, Place, Problem, Value
 from rdo_promoter.model.text import one_line
-from rdo_promoter.release.document import Document, KeyPath, Place, Value
-from rdo_promoter.steps.base import Problem
 
 _MERGE = "tag:yaml.org,2002:merge"
 _SCALARS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str"))

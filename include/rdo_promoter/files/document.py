@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from rdo_promoter.model.text import one_line
-from rdo_promoter.steps.base import Problem
 
 #: What YAML can hold, dates and binary data aside.
 Value = None | bool | int | float | str | list["Value"] | dict[str, "Value"]
@@ -14,6 +13,18 @@ KeyPath = tuple[str | int, ...]
 
 #: So many problems are told; who has mended those sees the others.
 _MOST_PROBLEMS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something in a release file that cannot be used.
+
+    :param path: keys and list indexes that lead to it, from the place of whoever reports it.
+    :param message: what is wrong and what to write instead.
+    """
+
+    path: tuple[str | int, ...]
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
