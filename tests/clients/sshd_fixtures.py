@@ -59,15 +59,12 @@ def small_disk(root: Path, run: Path, size: int) -> Iterator[int]:
 
     :param size: bytes, a multiple of 512.
     """
-    facts = image_server.facts(root)
     text = (root / "images" / "sshd" / "sshd_config").read_text()
     config = run / "sshd_config"
 
     def command(port: int) -> list[str]:
-        config.write_text(
-            text.replace("PidFile", "#PidFile").replace(f"Port {facts.port}\n", f"Port {port}\n")
-        )
-        sshd = [*image_server.service(root).command(facts.port)[:-1], str(config)]
+        config.write_text(text.replace("PidFile", "#PidFile"))
+        sshd = [*image_server.service(root).command(port)[:-1], str(config)]
         # Without the trap the limit ends the process instead of the write.
         return ["sh", "-c", f'trap "" XFSZ; ulimit -f {size // 512}; exec "$@"', "sh", *sshd]
 

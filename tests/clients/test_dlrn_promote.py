@@ -8,6 +8,7 @@ import pytest
 
 from lab import dlrn
 from lab.faults import Fault, FaultProxy
+from lab.service import wait_for
 from rdo_promoter.clients.dlrn import DlrnClient
 from rdo_promoter.errors import (
     AnswerError,
@@ -18,12 +19,18 @@ from rdo_promoter.errors import (
     ServiceError,
 )
 from rdo_promoter.model.build import DlrnHash
+from rdo_promoter.model.promotions import PromotionRow
 from tests.clients.dlrn_lab import LabDlrn
 
 pytest_plugins = ["tests.clients.dlrn_fixtures"]
 pytestmark = pytest.mark.lab
 
 LONG = "1" * 40 + "_" + "e" * 40
+
+
+def wait_until_after(row: PromotionRow, client: DlrnClient) -> None:
+    """Wait for DLRN's clock: rows have no id, so two of a build in one second are one to their readers."""
+    wait_for(lambda: client.now() > row.timestamp, "DLRN's clock is a second on")
 
 
 @pytest.mark.parametrize(
@@ -52,8 +59,9 @@ def test_promoting_twice_is_two_rows_of_the_same_build(
 def test_moves_on_and_back(lab_dlrn: LabDlrn, client: DlrnClient, label: str) -> None:
     older, newer = lab_dlrn.build(), lab_dlrn.build()
     for build in (older, newer, older):
-        client.promote(build, label)
+        row = client.promote(build, label)
         assert client.label_hash(label) == build
+        wait_until_after(row, client)
     assert [row.build for row in client.promotions(label)] == [older, newer, older]
     assert len(client.entries(label, older)) == 2
 
