@@ -142,7 +142,7 @@ def reason(response: requests.Response, *, limit: int = 200) -> str:
     """
     try:
         body = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):  # no JSON, or nested beyond all reason
         body = None
     if isinstance(body, dict) and isinstance(body.get("message"), str):
         text = body["message"]
