@@ -35,6 +35,29 @@ def get_provider_info() -> dict[str, object]:
                         "description": "Path of the CA certificate that signed DLRN's, if no public CA did.",
                     },
                 },
-            }
+            },
+            {
+                "connection-type": "zuul",
+                "hook-class-name": "rdo_promoter.hooks.zuul.ZuulHook",
+                "hook-name": "Zuul",
+                "ui-field-behaviour": {
+                    # Everybody may look: there is no login. The port stays, as above.
+                    "hidden-fields": ["schema", "login", "password"],
+                    "relabeling": {"host": "Zuul's URL"},
+                    "placeholders": {"host": "https://review.rdoproject.org/zuul", "port": "443"},
+                },
+                "conn-fields": {
+                    "tenant": {
+                        "label": "Tenant",
+                        "schema": {"type": ["string", "null"]},
+                        "description": "The tenant whose pipelines test the builds, such as rdoproject.org.",
+                    },
+                    "ca": {
+                        "label": "CA certificate",
+                        "schema": {"type": ["string", "null"]},
+                        "description": "Path of the CA certificate that signed Zuul's, if no public CA did.",
+                    },
+                },
+            },
         ],
     }

@@ -13,6 +13,7 @@ from airflow.providers_manager import ProvidersManager
 from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
 
 from rdo_promoter.hooks.dlrn import DlrnHook
+from rdo_promoter.hooks.zuul import ZuulHook
 from rdo_promoter.provider import get_provider_info
 
 
@@ -26,29 +27,36 @@ def test_metadata_follows_airflows_schema(schema: str) -> None:
     jsonschema.validate(get_provider_info(), rules)
 
 
-def test_metadata_names_the_hook_that_there_is() -> None:
-    (kind,) = cast("list[dict[str, Any]]", get_provider_info()["connection-types"])
-    assert kind["connection-type"] == DlrnHook.conn_type
-    assert kind["hook-class-name"] == f"{DlrnHook.__module__}.{DlrnHook.__qualname__}"
-    assert kind["hook-name"] == DlrnHook.hook_name
+def test_metadata_names_the_hooks_that_there_are() -> None:
+    kinds = cast("list[dict[str, Any]]", get_provider_info()["connection-types"])
+    hooks: list[type[DlrnHook | ZuulHook]] = [DlrnHook, ZuulHook]
+    for kind, hook in zip(kinds, hooks, strict=True):
+        assert kind["connection-type"] == hook.conn_type
+        assert kind["hook-class-name"] == f"{hook.__module__}.{hook.__qualname__}"
+        assert kind["hook-name"] == hook.hook_name
 
 
-def test_airflow_finds_the_connection_type() -> None:
+@pytest.mark.parametrize("kind", ["dlrn", "zuul"])
+def test_airflow_finds_the_connection_type(kind: str) -> None:
     manager = ProvidersManager()  # type: ignore[no-untyped-call]  # Airflow's has no types
     assert "rdo-promoter" in manager.providers, "the package is not installed: make venv"
     runtime = ProvidersManagerTaskRuntime()  # type: ignore[no-untyped-call]  # as above
-    hook = runtime.hooks["dlrn"]
+    hook = runtime.hooks[kind]
     assert hook is not None
     assert hook.connection_testable
-    assert hook.connection_id_attribute_name == "dlrn_conn_id"
+    assert hook.connection_id_attribute_name == f"{kind}_conn_id"
 
 
-def test_the_ui_shows_the_connections_form() -> None:
-    (form,) = [each for each in HookMetaService.hook_meta_data() if each.connection_type == "dlrn"]
-    assert form.hook_name == "DLRN"
+@pytest.mark.parametrize(
+    ("kind", "name", "host", "extra"),
+    [("dlrn", "DLRN", "API URL", {"ca"}), ("zuul", "Zuul", "Zuul's URL", {"tenant", "ca"})],
+)
+def test_the_ui_shows_the_connections_form(kind: str, name: str, host: str, extra: set[str]) -> None:
+    (form,) = [each for each in HookMetaService.hook_meta_data() if each.connection_type == kind]
+    assert form.hook_name == name
     assert form.standard_fields is not None
     assert form.standard_fields.host is not None
-    assert form.standard_fields.host.title == "API URL"
+    assert form.standard_fields.host.title == host
     assert form.standard_fields.url_schema is not None
     assert form.standard_fields.url_schema.hidden
-    assert set(form.extra_fields or {}) == {"ca"}
+    assert set(form.extra_fields or {}) == extra

@@ -1,0 +1,60 @@
+"""What the feeds ask of Zuul. Runs in threads of the triggerer."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+from rdo_promoter.engine.ci import PipelineWatch
+from rdo_promoter.hooks.zuul import ZuulHook
+from rdo_promoter.model.ci import Sighting
+from rdo_promoter.triggers.feed import Feed, join
+
+if TYPE_CHECKING:
+    from rdo_promoter.clients.zuul import ZuulClient
+
+
+class PipelineSource:
+    """Asks what is in a pipeline: two requests, however many builds and jobs are waited for.
+
+    A Zuul that does not answer ends no wait: the answer then says so.
+
+    :param zuul_conn_id: Connection of type ``zuul``.
+    :param pipeline: Zuul's name of the pipeline.
+    """
+
+    def __init__(self, zuul_conn_id: str, pipeline: str) -> None:
+        self.zuul_conn_id = zuul_conn_id
+        self._watch = PipelineWatch(self._open, pipeline)
+
+    def ask(self) -> Sighting:
+        """Return what Zuul knows."""
+        return self._watch.look()
+
+    def close(self) -> None:
+        """Close the client's connections."""
+        self._watch.close()
+
+    def _open(self) -> ZuulClient:
+        return ZuulHook(self.zuul_conn_id).get_conn()
+
+
+def join_pipeline(
+    zuul_conn_id: str, pipeline: str, *, poll: float, bell: asyncio.Event
+) -> AbstractContextManager[Feed[Sighting]]:
+    """Join the one poll loop of this process for a pipeline.
+
+    :param zuul_conn_id: Connection of type ``zuul``.
+    :param pipeline: Zuul's name of the pipeline.
+    :param poll: seconds between two looks.
+    :param bell: set at each answer.
+    """
+    return join(
+        ("pipeline", zuul_conn_id, pipeline),
+        PipelineSource(zuul_conn_id, pipeline),
+        service=zuul_conn_id,
+        name=f"{pipeline} in {zuul_conn_id}",
+        poll=poll,
+        bell=bell,
+    )
