@@ -80,6 +80,13 @@ CROSS = [
             "containers.exclude[1]",
             "did you mean 'nova-api'?",
         ),
+        (
+            "source: current-good\n",
+            "source: current-good\n    pipeline: phase1\n",
+            38,
+            "stages[1].pipeline",
+            "the release names no Zuul: add `zuul: {connection: ..., pipeline: ...}`, or remove this",
+        ),
         # labels
         (
             "label: ci-testing",

@@ -51,6 +51,18 @@ def test_images_that_nobody_links_are_refused_with_their_server(tmp_path: Path) 
     ]
 
 
+def test_a_zuul_that_tests_no_stage_is_refused(tmp_path: Path) -> None:
+    zuul = "zuul: {connection: zuul_rdo, pipeline: x}\nstages:\n"
+    text = (
+        changed("stages:\n", zuul)
+        .replace(CANDIDATE, "")
+        .replace("source: consistent", "source: current-good")
+    )
+    found = [line for line in problems(write(tmp_path, text)) if " zuul: " in line]
+    assert len(found) == 1
+    assert found[0].startswith("releases/good.yaml:19: zuul: no stage has a pipeline: add `pipeline:` to one")
+
+
 def test_containers_steps_without_containers_are_refused(tmp_path: Path) -> None:
     start, end = GOOD.index("containers:\n"), GOOD.index("images: [")
     found = problems(write(tmp_path, GOOD[:start] + GOOD[end:]))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from rdo_promoter.model.ci import Pipeline
 from rdo_promoter.release import (
     ENVIRONMENT,
     BrokenRelease,
@@ -24,6 +25,23 @@ PROJECT = Path(__file__).resolve().parents[2] / "include" / "releases"
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(ENVIRONMENT, raising=False)
+
+
+def test_a_pipeline_is_that_of_stages_with_a_candidate_unless_they_name_theirs(tmp_path: Path) -> None:
+    zuul = "zuul: {connection: zuul_rdo, pipeline: integration}\nstages:\n"
+    for text, first, second in (
+        (GOOD, None, None),
+        (changed("stages:\n", zuul), Pipeline("integration"), None),
+        (
+            changed("stages:\n", zuul.replace("}", ", promote_job: promote}"))
+            .replace("source: consistent\n", "source: consistent\n    pipeline: own\n")
+            .replace("source: current-good\n", "source: current-good\n    pipeline: phase1\n"),
+            Pipeline("own", "promote"),
+            Pipeline("phase1", "promote"),
+        ),
+    ):
+        release = load_release(write(tmp_path, text))
+        assert [release.pipeline(stage) for stage in release.stages] == [first, second]
 
 
 def test_a_good_file_becomes_a_release(tmp_path: Path) -> None:

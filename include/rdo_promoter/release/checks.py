@@ -21,6 +21,7 @@ def check(release: ReleaseFile) -> Iterator[Problem]:
     yield from _check_containers(release)
     yield from _check_names(release)
     yield from _check_unused(release)
+    yield from _check_zuul(release)
     yield from _check_stages(release)
     for kind in (Candidate, Promote):
         yield from _check_labels(release, kind)
@@ -98,6 +99,20 @@ def _check_unused(release: ReleaseFile) -> Iterable[Problem]:
         )
     if release.images and "image_servers" not in kinds:
         yield Problem(("images",), "no step links them: add link_on to promote, or remove them")
+
+
+def _check_zuul(release: ReleaseFile) -> Iterable[Problem]:
+    for at, stage in enumerate(release.stages):
+        if stage.pipeline and release.zuul is None:
+            yield Problem(
+                ("stages", at, "pipeline"),
+                "the release names no Zuul: add `zuul: {connection: ..., pipeline: ...}`, or remove this",
+            )
+    if release.zuul and not any(release.pipeline(stage) for stage in release.stages):
+        yield Problem(
+            ("zuul",),
+            "no stage has a pipeline: add `pipeline:` to one whose builds this Zuul tests, or remove it",
+        )
 
 
 def _check_stages(release: ReleaseFile) -> Iterable[Problem]:

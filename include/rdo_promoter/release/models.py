@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, StrictStr, WithJsonSchema
 
 from rdo_promoter.model.build import CONSISTENT
+from rdo_promoter.model.ci import Pipeline
 from rdo_promoter.model.layout import BY_HASH, Layout, by_label
 from rdo_promoter.steps import AnyStep, Candidate, Step
 from rdo_promoter.steps.fields import (
@@ -19,7 +20,9 @@ from rdo_promoter.steps.fields import (
     FileName,
     Frozen,
     FrozenMap,
+    JobName,
     Name,
+    PipelineName,
     Repository,
 )
 
@@ -144,6 +147,20 @@ class Dlrn(Frozen):
     repo_url: Annotated[StrictStr, AfterValidator(_repo_url)]
 
 
+class Zuul(Frozen):
+    """The Zuul whose jobs test the release's builds; without it votes in DLRN are all that is known.
+
+    :param connection: id of the Airflow Connection (type ``zuul``).
+    :param pipeline: the pipeline that tests what candidate labels name; stages may name others.
+    :param promote_job: the job by which a pipeline moves the candidate label; without it that is the job for
+        which all others of a buildset wait.
+    """
+
+    connection: ConnectionId
+    pipeline: PipelineName
+    promote_job: JobName | None = None
+
+
 class RegistrySettings(Frozen):
     """A container registry.
 
@@ -199,11 +216,14 @@ class Stage(Frozen):
     :param name: the stage's name, the id of its task group.
     :param source: the label that the stage starts from: ``consistent``, or one that an earlier stage
         promotes.
+    :param pipeline: the Zuul pipeline that tests the stage's builds, where it is not the release's; a stage
+        without a candidate step has none unless it is named here.
     :param steps: the steps, each written ``{<kind>: {...}}``.
     """
 
     name: Name
     source: Annotated[StrictStr, AfterValidator(_source_label)]
+    pipeline: PipelineName | None = None
     steps: Annotated[tuple[AnyStep, ...], Field(min_length=1)]
 
     @property
@@ -234,6 +254,7 @@ class ReleaseFile(Frozen):
     :param schedule: five cron fields in UTC; null for a release that is started by hand.
     :param poll: seconds between two looks at the votes.
     :param dlrn: the release's DLRN.
+    :param zuul: the Zuul that tests its builds.
     :param registries: the container registries by name.
     :param image_servers: the image servers by name.
     :param containers: the containers; absent in a release of packages only.
@@ -246,6 +267,7 @@ class ReleaseFile(Frozen):
     schedule: Annotated[StrictStr, AfterValidator(_cron)] | None = "*/30 * * * *"
     poll: Annotated[Duration, Field(ge=5, le=3600)] = 60
     dlrn: Dlrn
+    zuul: Zuul | None = None
     registries: FrozenMap[Name, RegistrySettings] = Field(default={}, validate_default=True)
     image_servers: FrozenMap[Name, ImageServerSettings] = Field(default={}, validate_default=True)
     containers: Containers | None = None
@@ -256,6 +278,17 @@ class ReleaseFile(Frozen):
     def dag_id(self) -> str:
         """The Dag's id, ``<distro><version>-<release>``."""
         return f"{self.distro.name}{self.distro.version}-{self.release}"
+
+    def pipeline(self, stage: Stage) -> Pipeline | None:
+        """Return the Zuul pipeline that tests a stage's builds, None when none is known.
+
+        :param stage: one of the release's stages.
+        """
+        if self.zuul is None:
+            return None
+        ours = self.zuul.pipeline if any(isinstance(step, Candidate) for step in stage.steps) else None
+        name = stage.pipeline or ours
+        return Pipeline(name, self.zuul.promote_job) if name else None
 
     def asset_uri(self, label: str) -> str:
         """Return the URI of the asset that stands for a label: ``dlrn://<host>/<dag id>/<label>``.

@@ -130,6 +130,17 @@ JobName = Annotated[
         _matches(r"[A-Za-z0-9_.-]{1,200}", "a job's name has letters, digits, '.', '_' and '-', at most 200")
     ),
 ]
+#: Zuul's rule for pipelines is loose; this is what RDO's are made of, and what can stand in a line.
+PipelineName = Annotated[
+    StrictStr,
+    AfterValidator(
+        _matches(
+            r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}",
+            "name a pipeline as Zuul's page does, for example openstack-periodic-integration-main (letters, "
+            "digits, '.', '_' and '-')",
+        )
+    ),
+]
 #: A name that becomes part of task ids: of a stage, a step, a registry, an image server.
 Name = Annotated[
     StrictStr,
