@@ -32,16 +32,25 @@ class PipelineWatch:
         self._silent = False
         self._without_status = False
 
+    def runs(self) -> tuple[JobRun, ...]:
+        """Return the pipeline's runs now.
+
+        :raises PromoterError: when Zuul does not answer, or its Connection cannot be used.
+        """
+        try:
+            found = self.client.recent_builds(self.pipeline, horizon=HORIZON, index_min=self._needed())
+        except PromoterError:
+            self.close()
+            raise
+        self._keep(found)
+        return tuple(self._runs.values())
+
     def look(self) -> Sighting:
         """Return what Zuul knows now; no error of Zuul's or of its Connection leaves this."""
         try:
-            if self._client is None:
-                self._client = self._open()
-            found = self._client.recent_builds(self.pipeline, horizon=HORIZON, index_min=self._needed())
-            self._keep(found)
-            live = self._live(self._client)
+            runs = self.runs()
+            live = self._live(self.client)
         except PromoterError as error:
-            self.close()
             if not self._silent:
                 log.warning("%s: %s; going on with votes alone", self.pipeline, error)
             self._silent = True
@@ -49,7 +58,14 @@ class PipelineWatch:
         if self._silent:
             log.info("%s: Zuul answers again", self.pipeline)
         self._silent = False
-        return Sighting(tuple(self._runs.values()), live)
+        return Sighting(runs, live)
+
+    @property
+    def client(self) -> ZuulClient:
+        """The client; asking for it the first time reads the Connection."""
+        if self._client is None:
+            self._client = self._open()
+        return self._client
 
     def close(self) -> None:
         """Close the client's connections."""

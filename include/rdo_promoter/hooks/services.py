@@ -10,9 +10,12 @@ from functools import cached_property
 from rdo_promoter.clients.dlrn import DlrnClient
 from rdo_promoter.clients.image_server import ImageServer
 from rdo_promoter.clients.registry import Registry
+from rdo_promoter.clients.zuul import ZuulClient
+from rdo_promoter.errors import ConfigError
 from rdo_promoter.hooks.dlrn import DlrnHook
 from rdo_promoter.hooks.image_server import ImageServerHook
 from rdo_promoter.hooks.registry import RegistryHook
+from rdo_promoter.hooks.zuul import ZuulHook
 from rdo_promoter.model.layout import Layout
 
 
@@ -25,12 +28,14 @@ class ConnectionServices:
     :param registries: for each registry its Connection (type ``docker``) and namespace.
     :param servers: for each image server its Connection (type ``sftp`` or ``ssh``), the release's folder,
         and how builds and links lie in it.
+    :param zuul_conn_id: Connection of type ``zuul``, None in a release without one.
     """
 
     dlrn_conn_id: str
     repo_url: str
     registries: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     servers: Mapping[str, tuple[str, str, Layout]] = field(default_factory=dict)
+    zuul_conn_id: str | None = None
     # A task asks one registry many questions; its client keeps the connections for them.
     _registries: dict[str, Registry] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -45,12 +50,22 @@ class ConnectionServices:
             self.repo_url,
             {name: self.registries[name] for name in dict.fromkeys(registries)},
             {name: self.servers[name] for name in dict.fromkeys(servers)},
+            self.zuul_conn_id,
         )
 
     @cached_property
     def dlrn(self) -> DlrnClient:
         """The release's DLRN."""
         return DlrnHook(self.dlrn_conn_id, self.repo_url).get_conn()
+
+    def zuul(self) -> ZuulClient:
+        """Return a client of the Zuul whose jobs test the release's builds.
+
+        :raises ConfigError: when the release names none, or its Connection cannot be used.
+        """
+        if self.zuul_conn_id is None:
+            raise ConfigError("the release names no Zuul: add `zuul: {connection: ..., pipeline: ...}`")
+        return ZuulHook(self.zuul_conn_id).get_conn()
 
     def registry(self, name: str) -> Registry:
         """Return the client of a registry."""

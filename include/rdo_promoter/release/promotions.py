@@ -51,4 +51,5 @@ def services_of(release: Release) -> ConnectionServices:
             name: (server.connection, release.image_root(name), server.kept)
             for name, server in release.image_servers.items()
         },
+        zuul_conn_id=release.zuul.connection if release.zuul else None,
     )
