@@ -60,4 +60,5 @@ def get_provider_info() -> dict[str, object]:
                 },
             },
         ],
+        "extra-links": ["rdo_promoter.triggers.links.VotesLink", "rdo_promoter.triggers.links.LogLink"],
     }

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rdo_promoter.clients.ledger_files import parse_entry
 from rdo_promoter.errors import AnswerError, ConfigError
 from rdo_promoter.model.decisions import (
+    Answer,
     Answered,
     Decision,
     Doomed,
@@ -80,7 +81,8 @@ decisions: st.SearchStrategy[Decision] = st.one_of(
         run_id=st.text(),
         task_id=st.text(),
         question=st.text(),
-        answer=st.text(),
+        answer=st.sampled_from(Answer),
+        until=st.none() | expiries,
     ),
     st.builds(Doomed, **common, full_hash=hashes, task_id=st.text()),
 )
@@ -198,3 +200,21 @@ def test_a_waiver_for_one_build_never_changes_another(entries: list[Decision], m
     if isinstance(more, Waived) and more.full_hash == OTHER:
         before, after = in_force(entries), in_force([*entries, more])
         assert after.waivers_for(OURS, now=NOW) == before.waivers_for(OURS, now=NOW)
+
+
+def answered(answer: Answer, at: int, **fields: Any) -> Answered:
+    values = {"full_hash": OURS, "run_id": "run", "task_id": "gate", "question": "waive?", **fields}
+    return Answered(**{**COMMON, "at": at, "answer": answer, **values})
+
+
+def test_the_last_answer_counts() -> None:
+    wait = answered(Answer.WAIT, 910, until=2_000)
+    longer = answered(Answer.WAIT, 905, until=3_000)
+    reject = answered(Answer.REJECT, 920)
+    standing = in_force([reject, wait, longer])
+    assert standing.extended(OURS, "gate") == 3_000
+    assert standing.rejected(OURS, "gate") == reject
+    assert in_force([wait, answered(Answer.REJECT, 900)]).rejected(OURS, "gate") is None
+    for other in ((OTHER, "gate"), (OURS, "other")):
+        assert standing.extended(*other) is None
+        assert standing.rejected(*other) is None

@@ -159,6 +159,16 @@ class DlrnReader:
         """
         return list(self.history(label, build))
 
+    def votes_page(self, build: Build) -> str:
+        """Return the address of DLRN's page about the votes on a build; nothing is asked.
+
+        :param build: the build.
+        """
+        if isinstance(build, AggregateHash):
+            return f"{self.api_url}/api/civotes_agg_detail.html?ref_hash={build.full_hash}"
+        fields = f"commit_hash={build.commit_hash}&distro_hash={build.distro_hash}"
+        return f"{self.api_url}/api/civotes_detail.html?{fields}"
+
     def votes(self, build: Build) -> list[Vote]:
         """Return every CI result on a build, rows in progress and ``consistent`` included.
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError as InvalidError
 
 from rdo_promoter.errors import AnswerError, ConfigError
 from rdo_promoter.model.build import AggregateHash, DlrnHash, build_from_json
-from rdo_promoter.model.decisions import Answered, Decision, Doomed, Held, Lifted, MarkedBad, Waived
+from rdo_promoter.model.decisions import Answer, Answered, Decision, Doomed, Held, Lifted, MarkedBad, Waived
 from rdo_promoter.model.ledger import Fact, Planned, Promoted, Via
 
 
@@ -110,7 +110,8 @@ class _AnsweredFile(_DecisionFile):
     run_id: StrictStr
     task_id: StrictStr
     question: StrictStr
-    answer: StrictStr
+    answer: Answer
+    until: _Seconds | None
 
 
 class _DoomedFile(_DecisionFile):

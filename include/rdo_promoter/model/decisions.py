@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import ClassVar
 
 from rdo_promoter.errors import ConfigError
@@ -134,6 +135,15 @@ class Lifted(_Decision):
         return {**_Decision.to_json(self), "lifts": self.lifts}
 
 
+class Answer(StrEnum):
+    """What a person can answer to a gate that asks, and to a step that wants an approval."""
+
+    WAIVE = "Waive these jobs"
+    WAIT = "Wait on"
+    REJECT = "Do not promote"
+    APPROVE = "Approve"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered(_Decision):
     """A person answered what a run asked.
@@ -143,6 +153,7 @@ class Answered(_Decision):
     :param task_id: the task that asked.
     :param question: what was asked, in one line.
     :param answer: the option that was chosen.
+    :param until: until when to wait on, in seconds since the epoch; None for other answers.
     """
 
     kind = "answered"
@@ -151,7 +162,8 @@ class Answered(_Decision):
     run_id: str
     task_id: str
     question: str
-    answer: str
+    answer: Answer
+    until: int | None = None
 
     def to_json(self) -> dict[str, Json]:
         """Return the fields as JSON values."""
@@ -161,7 +173,8 @@ class Answered(_Decision):
             "run_id": self.run_id,
             "task_id": self.task_id,
             "question": self.question,
-            "answer": self.answer,
+            "answer": str(self.answer),
+            "until": self.until,
         }
 
 
@@ -237,6 +250,7 @@ class Decisions:
     :param waivers: the waivers, those that have expired among them.
     :param holds: the holds, those that have expired among them.
     :param bad: the builds that are marked bad.
+    :param answers: what people answered, oldest first.
     """
 
     #: Nothing is decided.
@@ -245,6 +259,7 @@ class Decisions:
     waivers: tuple[Waiver, ...] = ()
     holds: tuple[Held, ...] = ()
     bad: tuple[MarkedBad, ...] = ()
+    answers: tuple[Answered, ...] = ()
 
     def waivers_for(self, full_hash: str, *, now: int) -> tuple[Waiver, ...]:
         """Return the waivers that count for a build.
@@ -290,6 +305,26 @@ class Decisions:
         """
         return next((mark for mark in self.bad if mark.full_hash == full_hash), None)
 
+    def extended(self, full_hash: str, task_id: str) -> int | None:
+        """Return until when a person lets a gate wait for a build, None when nobody said so.
+
+        :param full_hash: the build.
+        :param task_id: the gate.
+        """
+        return max((each.until for each in self._to(full_hash, task_id) if each.until), default=None)
+
+    def rejected(self, full_hash: str, task_id: str) -> Answered | None:
+        """Return the answer by which a person gave a build up at a gate, None when the last one was another.
+
+        :param full_hash: the build.
+        :param task_id: the gate.
+        """
+        last = next(iter(self._to(full_hash, task_id)[::-1]), None)
+        return last if last and last.answer is Answer.REJECT else None
+
+    def _to(self, full_hash: str, task_id: str) -> list[Answered]:
+        return [each for each in self.answers if (each.full_hash, each.task_id) == (full_hash, task_id)]
+
 
 Decisions.NONE = Decisions()
 
@@ -307,6 +342,7 @@ def in_force(entries: Iterable[Decision], reviewed: Iterable[Waiver] = ()) -> De
         waivers=(*reviewed, *(_waiver(entry) for entry in standing if isinstance(entry, Waived))),
         holds=tuple(entry for entry in standing if isinstance(entry, Held)),
         bad=tuple(entry for entry in standing if isinstance(entry, MarkedBad)),
+        answers=tuple(entry for entry in standing if isinstance(entry, Answered)),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 #: Characters of a line that still can be read; a value in it may have millions.
 _LONGEST = 1500
 
@@ -21,3 +23,19 @@ def one_line(text: str, *, limit: int = _LONGEST) -> str:
         return text
     half = (limit - 5) // 2
     return f"{text[:half]} ... {text[-half:]}"
+
+
+def web_address(text: str) -> str:
+    """Return the text when it is the address of a web page, and nothing otherwise: it becomes a link.
+
+    :param text: what a server wrote.
+    """
+    return text if text.startswith(("https://", "http://")) and text.isprintable() and " " not in text else ""
+
+
+def markdown(text: str) -> str:
+    """Return the text so that Markdown shows it as it is: jobs and logs are named by other systems.
+
+    :param text: what a server or a person wrote.
+    """
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|~-])", r"\\\1", one_line(text))

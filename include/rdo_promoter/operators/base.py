@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
@@ -77,8 +77,15 @@ class PromoterOperator(BaseOperator):
 
     def execute(self, context: Context) -> Result | None:
         """Do the step on the run's build."""
+        return self.guarded(context, lambda: self.act(context))
+
+    def guarded(self, context: Context, act: Callable[[], Result | None]) -> Result | None:
+        """Map what goes wrong to the task's state.
+
+        :param act: what is done.
+        """
         try:
-            return self.act(context)
+            return act()
         except SupersededError as error:
             raise skip(context, str(error)) from error
         except PermanentError as error:

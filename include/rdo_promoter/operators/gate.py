@@ -2,70 +2,247 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
 
 from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
-from rdo_promoter.engine.observe import place_problem
-from rdo_promoter.model.order import displaced
-from rdo_promoter.model.verdict import Criteria, judge
+from rdo_promoter.hooks.decisions import DecisionsReader
+from rdo_promoter.hooks.ledger import ledger
+from rdo_promoter.model.build import Build
+from rdo_promoter.model.clock import utc
+from rdo_promoter.model.decisions import WAIVER_TIME, Answer, Answered, Decisions, Doomed, Waived
+from rdo_promoter.model.text import markdown
+from rdo_promoter.model.verdict import JobState
 from rdo_promoter.operators.base import PromoterOperator, Result, fail, is_dry_run, run_build, skip
+from rdo_promoter.operators.question import Question, Reply, ask, hours_field, read_reply, reason_field
+from rdo_promoter.triggers.dlrn import LabelsSource, VotesSource
+from rdo_promoter.triggers.gate import Call, GateTrigger, call
+from rdo_promoter.triggers.links import VotesLink, links
+from rdo_promoter.triggers.outcome import Finding, Known, find
+from rdo_promoter.triggers.terms import Terms, read_since
+
+#: Whether it was said that only a rerun can save the build; survives retries and clears.
+_DOOMED_SAID = "doomed_said"
 
 
 class GateOperator(PromoterOperator):
-    """Let the build through when the votes in DLRN meet the criteria.
+    """Let the build through when the votes in DLRN, and waivers, meet the criteria.
 
-    It reads the votes anew: what the sensors saw is for people. Superseded and displaced builds end as
-    skipped; criteria that are not met fail, and say what is missing.
+    It waits in the triggerer beside the sensors, which are for people to see, and decides on what it then
+    reads itself. Superseded, displaced and bad builds end as skipped. When the time is over and jobs have not
+    passed it fails, or asks a person; while the question is open votes are still read.
 
-    :param criteria: the jobs that have to pass before what follows.
-    :param stage_jobs: all jobs of the stage, alternatives among them.
-    :param candidate_label: the label that CI tests.
-    :param promoted_label: the label that the stage promotes to; None when it promotes to none.
+    :param terms: what is waited for.
+    :param release_jobs: the jobs that any stage of the release requires, to tell waivers of unknown ones.
+    :param since: when the build got the candidate label, seconds since the epoch; templated.
     """
 
+    template_fields: Sequence[str] = ("since",)
     ui_color = "#fdf3d8"
+    operator_extra_links = (VotesLink(),)
 
-    def __init__(
-        self,
-        *,
-        criteria: Criteria,
-        stage_jobs: frozenset[str],
-        candidate_label: str,
-        promoted_label: str | None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, terms: Terms, release_jobs: Sequence[str] = (), since: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.criteria = criteria
-        self.stage_jobs = stage_jobs
-        self.candidate_label = candidate_label
-        self.promoted_label = promoted_label
+        self.terms = terms
+        self.release_jobs = tuple(release_jobs)
+        self.since = since
 
     def act(self, context: Context) -> Result:
-        """Decide."""
-        build, dlrn = run_build(context), self.services.dlrn
-        votes = dlrn.votes(build)
-        verdict = judge(self.criteria, votes)
-        self.log.info("%s %s", build.short, verdict.summary())
-        for result in verdict.results:
-            self.log.info("%s   %s", build.short, result)
+        """Decide now, or wait until there is something to decide."""
+        return self._decide(context, asked_before=False)
+
+    def execute_complete(
+        self,
+        context: Context,
+        event: Mapping[str, Any],
+        asked: Sequence[str] = (),
+        asked_before: bool = False,
+    ) -> Result | None:
+        """Go on after having waited.
+
+        :param event: why the trigger woke the gate, or what a person answered.
+        :param asked: the jobs that the open question is about; none when there is none.
+        :param asked_before: a question was asked in this try.
+        """
+
+        def go_on() -> Result:
+            if asked and (reply := read_reply(event)):
+                self._take(context, reply, asked)
+            elif asked and event.get("call") == Call.LATE:
+                return self._decide(context, asked_before=True, unanswered=True)
+            return self._decide(context, asked_before=asked_before or bool(asked))
+
+        return self.guarded(context, go_on)
+
+    def _decide(self, context: Context, *, asked_before: bool, unanswered: bool = False) -> Result:
+        build = run_build(context)
+        known, finding = self._look(build)
+        for key, address in links(votes=known.votes.page).items():
+            context["ti"].xcom_push(key=key, value=address)
+        self._report(build, finding, known)
         if is_dry_run(context):
-            return {"dry_run": True, "met": verdict.met, "summary": verdict.summary()}
-        if self.promoted_label is not None:
-            place_problem(  # superseded: ends as skipped
-                dlrn,
-                build,
-                dlrn.current(self.promoted_label),
-                candidate_label=self.candidate_label,
-                promoted_label=self.promoted_label,
+            return {"dry_run": True, "met": finding.verdict.met, "summary": finding.summary()}
+        store = context["task_state_store"]
+        said = bool(store.get(_DOOMED_SAID))
+        match call(self.terms, finding, late=finding.late, doomed_said=said):
+            case Call.MET:
+                waived = [str(result) for result in finding.verdict.in_state(JobState.WAIVED)]
+                return {"met": True, "summary": finding.summary(), "waived": waived}
+            case Call.LOST:
+                assert finding.lost is not None
+                raise skip(context, finding.lost[1])
+            case Call.DOOMED:
+                self._doom(context, build, finding)
+                store.set(_DOOMED_SAID, True, retention=NEVER_EXPIRE)
+                said = True
+        if not finding.late:
+            self._wait(build, doomed_said=said, asked_before=asked_before)
+        if unanswered or not self.terms.ask:
+            raise self._not_met(context, build, finding, unanswered=unanswered)
+        if asked_before:
+            raise AirflowException(
+                f"{build.short} jobs are missing again: asked anew in the next try, which has a question of its own"
             )
-        if displaced(build, tested := dlrn.current(self.candidate_label), votes, self.stage_jobs):
-            assert tested is not None
-            raise skip(context, f"not tested: displaced by {tested.build.full_hash}")
-        if not verdict.met:
+        jobs = [result.job for result in finding.verdict.blocking]
+        ask(context, self._question(build, finding))
+        self.log.info("%s asked what to do about %s", build.short, ", ".join(jobs))
+        self._wait(
+            build, doomed_said=said, until=finding.now + self.terms.answer_within, asked=jobs
+        )
+
+    def _look(self, build: Build) -> tuple[Known, Finding]:
+        terms = self.terms
+        known = Known(
+            VotesSource(terms.where, build).ask(),
+            LabelsSource(terms.where).ask(),
+            DecisionsReader(terms.dag_id, terms.waivers_file).read(),
+        )
+        return known, find(terms, build, read_since(self.since, terms.gate), known)
+
+    def _wait(
+        self,
+        build: Build,
+        *,
+        doomed_said: bool,
+        until: int | None = None,
+        asked: Sequence[str] = (),
+        asked_before: bool = False,
+    ) -> NoReturn:
+        self.defer(
+            trigger=GateTrigger(
+                terms=self.terms.to_json(),
+                build=build.to_json(),
+                since=read_since(self.since, self.terms.gate),
+                until=until,
+                doomed_said=doomed_said,
+            ),
+            method_name="execute_complete",
+            kwargs={"asked": list(asked), "asked_before": asked_before},
+        )
+
+    def _report(self, build: Build, finding: Finding, known: Known) -> None:
+        self.log.info("%s %s", build.short, finding.summary())
+        for result in finding.verdict.results:
+            self.log.info("%s   %s", build.short, result)
+        decisions = known.decisions or Decisions.NONE
+        for ignored in decisions.ignored(build.full_hash, self.release_jobs, now=finding.now):
+            self.log.warning("%s %s", build.short, ignored)
+
+    def _doom(self, context: Context, build: Build, finding: Finding) -> None:
+        """Say once that only a rerun or a person can save the build; end the stage when it says so."""
+        lost = ", ".join(result.job for result in finding.verdict.doomed)
+        reason = f"{build.full_hash} is doomed: {lost} failed, and only a rerun or a waiver can save it"
+        entry = Doomed(
+            dag_id=self.terms.dag_id,
+            at=finding.now,
+            by=context["run_id"],
+            via="airflow",
+            reason=reason,
+            full_hash=build.full_hash,
+            task_id=self.terms.gate,
+        )
+        ledger().append(entry)
+        context["ti"].xcom_push(key="doomed", value=reason)
+        if self.terms.fail_fast:
             raise fail(
                 context,
-                f"{build.full_hash} does not meet the criteria: {verdict.summary()}. "
-                "Rerun those jobs on this hash and clear this gate with what follows it",
+                f"{reason}; fail_fast is set. Rerun it on this hash and clear this gate with what follows it",
             )
-        return {"met": True, "summary": verdict.summary()}
+        self.log.warning("%s %s", build.short, reason)
+
+    def _not_met(
+        self, context: Context, build: Build, finding: Finding, *, unanswered: bool
+    ) -> AirflowFailException:
+        asked = ", nobody answered what to do about it" if unanswered else ""
+        return fail(
+            context,
+            f"{build.full_hash} does not meet the criteria until {utc(finding.until)}{asked}: "
+            f"{finding.summary()}. Rerun those jobs on this hash, or waive them, and clear this gate with what "
+            "follows it",
+        )
+
+    def _question(self, build: Build, finding: Finding) -> Question:
+        jobs = finding.verdict.blocking
+        lines = [f"- {markdown(str(result))}" for result in jobs]
+        until = utc(finding.now + self.terms.answer_within)
+        return Question(
+            subject=f"{build.full_hash}: {len(jobs)} of {len(self.terms.criteria.jobs)} jobs have not passed",
+            body="\n".join(
+                [
+                    f"Until {utc(finding.until)} these jobs should have passed:",
+                    "",
+                    *lines,
+                    "",
+                    f"- *{Answer.WAIVE}*: exactly these jobs, for this build alone; write the bug's link as the "
+                    "reason.",
+                    f"- *{Answer.WAIT}*: look on for so many hours.",
+                    f"- *{Answer.REJECT}*: the build ends here.",
+                    "",
+                    f"Votes are still read: a rerun that passes closes this question. Without an answer until "
+                    f"{until} the build is not promoted.",
+                ]
+            ),
+            answers=(Answer.WAIVE, Answer.WAIT, Answer.REJECT),
+            form={"reason": reason_field("A bug's link; needed to waive."), "hours": hours_field()},
+        )
+
+    def _take(self, context: Context, reply: Reply, asked: Sequence[str]) -> None:
+        """Write down what a person answered; a rejection ends the task."""
+        build, now = run_build(context), self.services.dlrn.now()
+        common: dict[str, Any] = {"dag_id": self.terms.dag_id, "by": reply.by, "via": "airflow"}
+        book = ledger()
+        if reply.answer is Answer.WAIVE and not reply.reason:
+            raise AirflowException(
+                f"{build.short} {reply.by} waived {', '.join(asked)} without a reason: asked again in the next try"
+            )
+        for job in asked if reply.answer is Answer.WAIVE else ():
+            waived = Waived(
+                **common,
+                at=reply.at,
+                reason=reply.reason,
+                job=job,
+                full_hash=build.full_hash,
+                expires=now + WAIVER_TIME,
+            )
+            book.append(waived)
+        answered = Answered(
+            **common,
+            at=reply.at,
+            reason=reply.reason,
+            full_hash=build.full_hash,
+            run_id=context["run_id"],
+            task_id=self.terms.gate,
+            question=f"not passed: {', '.join(asked)}",
+            answer=reply.answer,
+            until=now + reply.seconds if reply.answer is Answer.WAIT else None,
+        )
+        book.append(answered)
+        self.log.info("%s %s answered %s: %s", build.short, reply.by, reply.answer, reply.reason)
+        if reply.answer is Answer.REJECT:
+            raise fail(
+                context,
+                f"{build.full_hash} is not promoted, as {reply.by} decided: {reply.reason or 'no reason given'}",
+            )

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-import rdo_promoter
 from rdo_promoter.errors import ConfigError
 from rdo_promoter.files.document import Document, Problem, merge
+from rdo_promoter.files.folder import ENVIRONMENT, named, releases_folder
 from rdo_promoter.files.reader import read_document
 from rdo_promoter.model.text import one_line
 from rdo_promoter.release.checks import check
@@ -23,7 +23,6 @@ from rdo_promoter.release.shape import shape_problems
 from rdo_promoter.steps import Candidate, Promote
 
 DEFAULTS = "defaults.yaml"
-ENVIRONMENT = "RDO_PROMOTER_RELEASES"
 
 
 @dataclass(frozen=True)
@@ -44,13 +43,6 @@ class BrokenRelease:
         return "broken-" + re.sub(r"[^A-Za-z0-9_.-]", lambda match: f"-{ord(match[0]):x}-", name)[:200]
 
 
-def releases_folder() -> Path:
-    """Return the folder of the release files: of ``RDO_PROMOTER_RELEASES``, or beside the package."""
-    if named := os.environ.get(ENVIRONMENT):
-        return Path(named)
-    return Path(rdo_promoter.__file__).parent.parent / "releases"
-
-
 def load_release(path: Path) -> Release:
     """Read and check a release file.
 
@@ -60,7 +52,7 @@ def load_release(path: Path) -> Release:
     :raises ConfigError: with one line a problem: ``file:line: key: what is wrong and what to write``.
     """
     folder = path.parent
-    documents = [read_document(path, _named(path, folder))]
+    documents = [read_document(path, named(path, folder))]
     document = documents[0]
     if document.value is None:
         raise ConfigError(f"{document.file}:1: empty: a release file begins with `release: <name>`")
@@ -117,7 +109,7 @@ def _load(path: Path) -> Release | BrokenRelease:
     try:
         return load_release(path)
     except ConfigError as error:
-        return BrokenRelease(_named(path, path.parent), error)
+        return BrokenRelease(named(path, path.parent), error)
 
 
 def _without_duplicates(loaded: Sequence[Release | BrokenRelease]) -> list[Release | BrokenRelease]:
@@ -166,21 +158,12 @@ def is_release_file(path: Path) -> bool:
     return path.suffix in (".yaml", ".yml") and not path.name.startswith((".", "_")) and path.name != DEFAULTS
 
 
-def _named(path: Path, folder: Path) -> str:
-    """Name a file by its folder's name, not by the machine's path: the name appears in Dags."""
-    try:
-        name = folder.resolve().name
-    except (OSError, RuntimeError):  # links that lead to each other
-        name = folder.name
-    return one_line(f"{name}/{path.relative_to(folder)}")
-
-
 def _with_defaults(document: Document, folder: Path, documents: list[Document]) -> Document:
     path = folder / DEFAULTS
     # A link to nothing exists in this sense: without its defaults a release would be another one.
     if not os.path.lexists(path):
         return document
-    defaults = read_document(path, _named(path, folder))
+    defaults = read_document(path, named(path, folder))
     if defaults.problems:
         raise ConfigError(defaults.describe(defaults.problems))
     if defaults.value is not None and not isinstance(defaults.value, dict):
@@ -198,7 +181,7 @@ def _read_containers(
         return ()
     path = folder / spec.containers.list_file
     try:
-        listing = read_document(path, _named(path, folder))
+        listing = read_document(path, named(path, folder))
     except ConfigError as error:
         lines += [document.describe([Problem(("containers", "list"), str(error))])]
         return ()

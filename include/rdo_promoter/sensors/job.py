@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any
 
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.triggers.base import StartTriggerArgs
 
 from rdo_promoter.errors import PermanentError
-from rdo_promoter.hooks.services import ConnectionServices
-from rdo_promoter.triggers.dlrn import LabelsSource, VotesSource, Where
-from rdo_promoter.triggers.job import read_wait
+from rdo_promoter.triggers.dlrn import LabelsSource, VotesSource
+from rdo_promoter.triggers.feeds import DecisionsSource
+from rdo_promoter.triggers.job import is_true, xcoms
+from rdo_promoter.triggers.links import LogLink, VotesLink
 from rdo_promoter.triggers.names import BUILD_KEY, BUILD_TASK, REASON_KEY, pull
-from rdo_promoter.triggers.outcome import End, Outcome
+from rdo_promoter.triggers.outcome import End, Known, Outcome, dry_outcome, job_outcome
+from rdo_promoter.triggers.terms import Terms, read_build, read_since
 
 BUILD = pull(BUILD_TASK, BUILD_KEY)
 DRY_RUN = "{{ params.dry_run }}"
@@ -31,96 +33,68 @@ class JobSensor(BaseOperator):
 
     It decides nothing: the gate does, on fresh votes. How it ends is told in `JobTrigger`.
 
-    :param services: makes the release's clients from Airflow Connections.
+    :param terms: what the stage waits for.
     :param job: the CI job.
-    :param alternatives: jobs that may stand in for it, in order of preference.
-    :param stage_jobs: all jobs of the stage, alternatives among them.
-    :param candidate_label: the label that CI tests.
-    :param promoted_label: the label that the stage promotes to, None when it promotes to none.
     :param since: when the build got the candidate label, seconds since the epoch; templated.
-    :param within: seconds after that until the job has to have passed.
     :param look_again: seconds until a job that failed is looked at again.
-    :param poll: seconds between two questions for votes.
     :param build: the run's build as JSON; templated.
     :param is_dry_run: do not wait, end by what is known; templated.
     """
 
     template_fields: Sequence[str] = ("build", "since", "is_dry_run")
     ui_color = "#e8f0fe"
+    operator_extra_links = (VotesLink(), LogLink())
 
     start_from_trigger = True
     start_trigger_args = StartTriggerArgs(
         trigger_cls="rdo_promoter.triggers.job.JobTrigger", next_method="execute_complete"
     )
 
-    #: Names of the trigger's arguments, which are attributes of the sensor as well.
-    _passed_on: ClassVar[tuple[str, ...]] = (
-        *("build", "job", "alternatives", "stage_jobs", "candidate_label", "promoted_label"),
-        *("since", "within", "poll", "is_dry_run"),
-    )
-
     def __init__(
         self,
         *,
-        services: ConnectionServices,
+        terms: Terms,
         job: str,
-        alternatives: Sequence[str] = (),
-        stage_jobs: Collection[str] = (),
-        candidate_label: str,
-        promoted_label: str | None,
         since: str,
-        within: float,
         look_again: float = 600,
-        poll: float = 15,
         build: str = BUILD,
         is_dry_run: str = DRY_RUN,
         **kwargs: Any,
     ) -> None:
         # A failed job takes a try each time it is looked at: the deadline has to come before the last one.
-        kwargs["retries"] = math.ceil(within / look_again) + SPARE_TRIES
+        longest = terms.within + (terms.answer_within if terms.ask else 0)
+        kwargs["retries"] = math.ceil(longest / look_again) + SPARE_TRIES
         kwargs["retry_delay"] = timedelta(seconds=look_again)
         kwargs["retry_exponential_backoff"] = 0
         # It would end the waiting on a worker.
         kwargs["execution_timeout"] = None
         super().__init__(**kwargs)
-        self.services = services
+        self.terms = terms
         self.job = job
-        self.alternatives = list(alternatives)
-        self.stage_jobs = sorted(stage_jobs)  # two parses give the same Dag
-        self.candidate_label = candidate_label
-        self.promoted_label = promoted_label
         self.since = since
-        self.within = within
-        self.poll = poll
         self.build = build
         self.is_dry_run = is_dry_run
-        names = {"dlrn_conn_id": services.dlrn_conn_id, "repo_url": services.repo_url}
-        passed_on = {name: getattr(self, name) for name in self._passed_on}
+        templated = {name: getattr(self, name) for name in self.template_fields}
         self.start_trigger_args = dataclasses.replace(
-            self.start_trigger_args, trigger_kwargs={**names, **passed_on}
+            self.start_trigger_args, trigger_kwargs={"terms": terms.to_json(), "job": job, **templated}
         )
 
     def execute(self, context: Context) -> dict[str, str]:
-        """Judge once by what DLRN says now: `dag.test` starts nothing in a triggerer."""
-        where = Where(
-            self.services.dlrn_conn_id, self.services.repo_url, self.candidate_label, self.promoted_label
-        )
+        """Judge once by what is known now: `dag.test` starts nothing in a triggerer."""
+        terms, decide = self.terms, dry_outcome if is_true(self.is_dry_run) else job_outcome
         try:
-            wait = read_wait(
-                build=self.build,
-                job=self.job,
-                alternatives=self.alternatives,
-                stage_jobs=self.stage_jobs,
-                since=self.since,
-                within=self.within,
-                is_dry_run=self.is_dry_run,
+            build, since = read_build(self.build, self.job), read_since(self.since, self.job)
+            known = Known(
+                VotesSource(terms.where, build).ask(),
+                LabelsSource(terms.where).ask(),
+                DecisionsSource(terms.dag_id, terms.waivers_file).ask(),
             )
-            outcome = wait.outcome(VotesSource(where, wait.build).ask(), LabelsSource(where).ask())
+            outcome = decide(terms, self.job, build, since, known)
         except PermanentError as error:
             raise AirflowFailException(f"{type(error).__name__}: {error}") from error
         if outcome is None:
             raise AirflowFailException(
-                f"{wait.build.short} {self.job} has not voted yet; this task waits in the triggerer, "
+                f"{build.short} {self.job} has not voted yet; this task waits in the triggerer, "
                 "where nothing has started it: unpause the Dag and trigger a run"
             )
         return self._end(context, outcome)
@@ -130,13 +104,18 @@ class JobSensor(BaseOperator):
 
         :param event: what the trigger found.
         """
-        context["ti"].xcom_push(key=REASON_KEY, value=event["reason"])
-        raise AirflowFailException(event["reason"])
+        outcome = Outcome(End(event["state"]), event["job"], event["reason"], event["url"], event["page"])
+        self._end(context, outcome)
 
     def _end(self, context: Context, outcome: Outcome) -> dict[str, str]:
+        left = xcoms(outcome)
+        result: dict[str, str] = left.pop("return_value")
         if outcome.end is End.PASSED:
-            return outcome.to_json()
-        context["ti"].xcom_push(key=REASON_KEY, value=outcome.reason)
-        if outcome.end in (End.FAILED, End.EXPIRED):
+            left.pop(REASON_KEY)
+        for key, value in left.items():
+            context["ti"].xcom_push(key=key, value=value)
+        if outcome.end is End.PASSED:
+            return result
+        if outcome.end in (End.FAILED, End.EXPIRED, End.REFUSED, End.LOST):
             raise AirflowFailException(outcome.reason)
         raise AirflowSkipException(outcome.reason)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rdo_promoter.engine.observe import standing
@@ -11,25 +10,10 @@ from rdo_promoter.hooks.dlrn import DlrnHook
 from rdo_promoter.model.build import Build
 from rdo_promoter.model.order import Standing
 from rdo_promoter.triggers.outcome import Labels, Votes
+from rdo_promoter.triggers.terms import Where
 
 if TYPE_CHECKING:
     from rdo_promoter.clients.dlrn import DlrnClient
-
-
-@dataclass(frozen=True, slots=True)
-class Where:
-    """The DLRN and the labels of a stage.
-
-    :param dlrn_conn_id: Connection of type ``dlrn``.
-    :param repo_url: DLRN's repository tree.
-    :param candidate_label: the label that CI tests; it gives builds their order.
-    :param promoted_label: the label that the stage promotes to, None when it promotes to none.
-    """
-
-    dlrn_conn_id: str
-    repo_url: str
-    candidate_label: str
-    promoted_label: str | None
 
 
 class DlrnSource:
@@ -88,7 +72,7 @@ class VotesSource(DlrnSource):
             if not self._placed:
                 self._place, self._placed = self.place(self.build), True
             votes = tuple(self.client.votes(self.build))
-            return Votes(votes, self.client.now(), self._place)
+            return Votes(votes, self.client.now(), self._place, self.client.votes_page(self.build))
         except TransientError:
             self.close()
             raise

@@ -1,16 +1,18 @@
-"""What has become of waiting for one job, decided from what DLRN said. Pure."""
+"""What has become of waiting for a build, decided from what DLRN and people said. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from rdo_promoter.model.build import Build
 from rdo_promoter.model.clock import is_from_the_future, is_over, utc
+from rdo_promoter.model.decisions import Decisions, describe
 from rdo_promoter.model.order import Standing, displaced, superseded
 from rdo_promoter.model.promotions import PromotionRow
-from rdo_promoter.model.verdict import JobResult, JobState, judge_job
-from rdo_promoter.model.votes import Vote, counting_votes
+from rdo_promoter.model.verdict import JobResult, JobState, Verdict, judge
+from rdo_promoter.model.votes import Vote
+from rdo_promoter.triggers.terms import Terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +22,13 @@ class Votes:
     :param votes: all rows, as DLRN has them.
     :param now: DLRN's time when it said so, seconds since the epoch.
     :param standing: the build's place in the order, None when it was never a candidate.
+    :param page: DLRN's page of them.
     """
 
     votes: tuple[Vote, ...]
     now: int
     standing: Standing | None = None
+    page: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +43,33 @@ class Labels:
     holder: Standing | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """All that decides about a build.
+
+    :param votes: what DLRN knows of it.
+    :param labels: who holds the stage's labels; None while that is not known.
+    :param decisions: what people decided; None while that is not known.
+    """
+
+    votes: Votes
+    labels: Labels | None = None
+    decisions: Decisions | None = None
+
+
 class End(StrEnum):
     """How waiting for a job can end."""
 
     PASSED = "passed"
     REPLACED = "replaced"
+    WAIVED = "waived"
     SUPERSEDED = "superseded"
     DISPLACED = "displaced"
+    BAD = "marked_bad"
+    REJECTED = "rejected"
+    ENDED = "ended"
     FAILED = "failed"
+    LOST = "lost"
     EXPIRED = "expired"
     REFUSED = "refused"
     DRY_RUN = "dry_run"
@@ -60,97 +83,172 @@ class Outcome:
     :param job: the job that was waited for.
     :param reason: for people, in one sentence.
     :param url: log of the vote that decided, empty when none did.
+    :param page: DLRN's page of the build's votes, empty when it is not known.
     """
 
     end: End
     job: str
     reason: str
     url: str = ""
+    page: str = ""
 
     def to_json(self) -> dict[str, str]:
         """Return the fields as JSON values, for XCom."""
-        return {"state": str(self.end), "job": self.job, "url": self.url, "reason": self.reason}
+        named = {"url": self.url, "page": self.page}
+        return {"state": str(self.end), "job": self.job, "reason": self.reason, **named}
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
-    """What is waited for: a pass of one job on one build.
+class Finding:
+    """How a build stands at a gate.
 
-    :param build: the run's build.
-    :param job: the CI job.
-    :param alternatives: jobs that may stand in for it, in order of preference.
-    :param stage_jobs: all jobs of the stage, alternatives among them.
-    :param since: when the build got the candidate label, seconds since the epoch.
-    :param within: seconds after that until the job has to have passed.
-    :param dry_run: do not wait, say what is known.
+    :param verdict: criteria, votes and waivers.
+    :param now: DLRN's time, seconds since the epoch.
+    :param until: the deadline; a person may have moved it.
+    :param late: whether it has passed.
+    :param soaks_until: until when the build has to stay a candidate, None when it has long enough.
+    :param lost: how, and why, nothing is left to win for the build; None when something is.
     """
 
-    build: Build
-    job: str
-    alternatives: tuple[str, ...]
-    stage_jobs: frozenset[str]
-    since: int
-    within: int
-    dry_run: bool = False
-
-    def outcome(self, known: Votes, labels: Labels | None) -> Outcome | None:
-        """Return how the waiting ends, None when it goes on.
-
-        A pass counts whatever the labels say. A failure ends a wait before the deadline only in so far as
-        the task then shows it: it is retried, and may find a newer vote.
-
-        :param labels: None when they are not known yet, or not needed.
-        """
-        result = judge_job(self.job, self.alternatives, counting_votes(known.votes))
-        if result.state is JobState.PASSED:
-            return self._end(End.PASSED, "passed", result.vote)
-        if result.state is JobState.REPLACED and result.vote is not None:
-            return self._end(End.REPLACED, f"replaced by {result.vote.job}", result.vote)
-        if self.dry_run:
-            found = "its newest vote failed" if result.state is JobState.FAILED else "it has not voted yet"
-            return self._end(End.DRY_RUN, f"dry run: would wait for {self.job}: {found}", result.vote)
-        if labels is None:
-            return None
-        return self._lost(known, labels) or self._unmet(known, result)
-
-    def _lost(self, known: Votes, labels: Labels) -> Outcome | None:
-        """Return the end of waiting for a build that cannot win any more."""
-        if holder := superseded_by(known, labels):
-            return self._end(End.SUPERSEDED, f"superseded by {holder}")
-        if holder := displaced_by(self, known, labels):
-            return self._end(End.DISPLACED, f"not tested: displaced by {holder}")
-        return None
-
-    def _unmet(self, known: Votes, result: JobResult) -> Outcome | None:
-        """Return the end of waiting for a job that has not passed."""
-        if is_over(self.since, self.within, now=known.now):
-            return self._end(End.EXPIRED, self._too_late(result, known.now), result.vote)
-        if result.state is JobState.FAILED:
-            reason = f"failed; a newer vote may replace this one until {self.until}"
-            return self._end(End.FAILED, reason, result.vote)
-        return None
+    verdict: Verdict
+    now: int
+    until: int
+    late: bool
+    soaks_until: int | None = None
+    lost: tuple[End, str] | None = None
 
     @property
-    def until(self) -> str:
-        """The deadline, as people read it."""
-        return utc(self.since + self.within)
+    def met(self) -> bool:
+        """Whether the build may pass."""
+        return self.verdict.met and self.soaks_until is None and self.lost is None
 
-    def _too_late(self, result: JobResult, now: int) -> str:
-        found = "failed" if result.state is JobState.FAILED else "did not vote"
-        if is_from_the_future(self.since, now=now):
-            return (
-                f"{self.job} {found} on {self.build.full_hash}, and no deadline can be told: the build "
-                f"entered the candidate label at {utc(self.since)}, which is in the future of DLRN's clock "
-                f"({utc(now)}), so that clock was set back; have it set right, then start a run for this "
-                "build with 'Test again' ticked: it gets a new entry"
-            )
+    def summary(self) -> str:
+        """Say in one line how the build stands."""
+        if self.verdict.met and self.soaks_until is not None:
+            return f"{self.verdict.summary()}; soaking until {utc(self.soaks_until)}"
+        return self.verdict.summary()
+
+
+def find(terms: Terms, build: Build, since: int, known: Known) -> Finding:
+    """Judge a build on what is known of it.
+
+    :param terms: what is waited for.
+    :param build: the build.
+    :param since: when it got the candidate label, seconds since the epoch.
+    :param known: with labels and decisions; what is not known of them counts as nothing.
+    """
+    now, decisions = known.votes.now, known.decisions or Decisions.NONE
+    verdict = judge(terms.criteria, known.votes.votes, decisions.waivers_for(build.full_hash, now=now))
+    extended = decisions.extended(build.full_hash, terms.gate)
+    until = max(since + terms.within, extended or 0)
+    soaked = is_over(since, terms.criteria.soak, now=now) if terms.criteria.soak else True
+    return Finding(
+        verdict,
+        now,
+        until,
+        late=now >= until if extended else is_over(since, terms.within, now=now),
+        soaks_until=None if soaked else since + terms.criteria.soak,
+        lost=_lost(terms, build, since, known),
+    )
+
+
+def job_outcome(terms: Terms, job: str, build: Build, since: int, known: Known) -> Outcome | None:
+    """Return how waiting for one of the jobs ends, None when it goes on.
+
+    A pass counts whatever the labels say. A failure ends a wait before the deadline only in so far as the task
+    then shows it: it is retried, and may find a newer vote.
+
+    :param terms: what is waited for.
+    :param job: the job.
+    :param build: the build.
+    :param since: when it got the candidate label, seconds since the epoch.
+    :param known: what is known.
+    """
+    outcome = _outcome(terms, job, build, since, known)
+    return replace(outcome, page=known.votes.page) if outcome else None
+
+
+def _outcome(terms: Terms, job: str, build: Build, since: int, known: Known) -> Outcome | None:
+    finding = find(terms, build, since, known)
+    result = next(result for result in finding.verdict.results if result.job == job)
+    if result.state is JobState.PASSED:
+        return _end(End.PASSED, result, "passed")
+    if result.state is JobState.REPLACED and result.vote is not None:
+        return _end(End.REPLACED, result, f"replaced by {result.vote.job}")
+    if known.labels is None or known.decisions is None:
+        return None
+    if result.state is JobState.WAIVED:
+        return _end(End.WAIVED, result, str(result.waiver))
+    if finding.lost:
+        return _end(finding.lost[0], result, finding.lost[1])
+    if rejected := known.decisions.rejected(build.full_hash, terms.gate):
+        return _end(End.REJECTED, result, f"not promoted, as {rejected.by} decided: {rejected.reason}")
+    return _unmet(terms, build, since, finding, result)
+
+
+def dry_outcome(terms: Terms, job: str, build: Build, since: int, known: Known) -> Outcome:
+    """Return how a dry run shows a job: by what is known now.
+
+    The parameters are those of `job_outcome`.
+    """
+    outcome = job_outcome(terms, job, build, since, known)
+    if outcome is not None and outcome.end in (End.PASSED, End.REPLACED, End.WAIVED):
+        return outcome
+    verdict = find(terms, build, since, known).verdict
+    result = next(result for result in verdict.results if result.job == job)
+    found = "the vote that counts failed" if result.state is JobState.FAILED else "it has not voted yet"
+    ended = _end(End.DRY_RUN, result, f"dry run: would wait for {job}: {found}")
+    return replace(ended, page=known.votes.page)
+
+
+def _unmet(terms: Terms, build: Build, since: int, finding: Finding, result: JobResult) -> Outcome | None:
+    """Return the end of waiting for a job that has not passed."""
+    if terms.fail_fast and finding.verdict.doomed:
+        if result.hopeless:
+            return _end(End.LOST, result, f"{result.job} failed on {build.full_hash}, and fail_fast is set")
+        failed = ", ".join(lost.job for lost in finding.verdict.doomed)
+        return _end(End.ENDED, result, f"not waited for: {failed} failed, and fail_fast is set")
+    # While a person is asked, votes are still read.
+    patience = terms.answer_within if terms.ask else 0
+    if finding.late and (not patience or is_over(finding.until, patience, now=finding.now)):
+        return _end(End.EXPIRED, result, _too_late(terms, build, since, finding, result))
+    if result.state is JobState.FAILED:
+        again = "until a person has answered" if finding.late else f"until {utc(finding.until)}"
+        lost = "; without a rerun the build is lost" if result.hopeless else ""
+        return _end(End.FAILED, result, f"failed; a newer vote may replace this one {again}{lost}")
+    return None
+
+
+def _too_late(terms: Terms, build: Build, since: int, finding: Finding, result: JobResult) -> str:
+    found = "failed" if result.state is JobState.FAILED else "did not vote"
+    if is_from_the_future(since, now=finding.now):
         return (
-            f"{self.job} {found} on {self.build.full_hash} within {self.within} s after {utc(self.since)}; "
-            "rerun the job on this hash, then clear the stage's gate with what follows it"
+            f"{result.job} {found} on {build.full_hash}, and no deadline can be told: the build "
+            f"entered the candidate label at {utc(since)}, which is in the future of DLRN's clock "
+            f"({utc(finding.now)}), so that clock was set back; have it set right, then start a run for this "
+            "build with 'Test again' ticked: it gets a new entry"
         )
+    return (
+        f"{result.job} {found} on {build.full_hash} within {terms.within} s after {utc(since)}; "
+        "rerun the job on this hash, then clear the stage's gate with what follows it"
+    )
 
-    def _end(self, end: End, reason: str, vote: Vote | None = None) -> Outcome:
-        return Outcome(end, self.job, reason, vote.url if vote else "")
+
+def _lost(terms: Terms, build: Build, since: int, known: Known) -> tuple[End, str] | None:
+    """Return how and why nothing is left to win for a build."""
+    if known.decisions is not None and (mark := known.decisions.marked_bad(build.full_hash)):
+        return End.BAD, describe(mark)
+    if known.labels is None:
+        return None
+    if holder := superseded_by(known.votes, known.labels):
+        return End.SUPERSEDED, f"superseded by {holder}"
+    if holder := displaced_by(terms, build, since, known.votes, known.labels):
+        return End.DISPLACED, f"not tested: displaced by {holder}"
+    return None
+
+
+def _end(end: End, result: JobResult, reason: str) -> Outcome:
+    return Outcome(end, result.job, reason, result.vote.url if result.vote else "")
 
 
 def superseded_by(known: Votes, labels: Labels) -> str | None:
@@ -162,13 +260,13 @@ def superseded_by(known: Votes, labels: Labels) -> str | None:
     return None if is_from_the_future(holder.entered, now=known.now) else holder.build.full_hash
 
 
-def displaced_by(wait: Wait, known: Votes, labels: Labels) -> str | None:
+def displaced_by(terms: Terms, build: Build, since: int, known: Votes, labels: Labels) -> str | None:
     """Return the full hash of the build that took the candidate label before CI tested ours, or None.
 
     Labels are looked at less often than votes, so what is known of them may be from before our build got
     the label: only a row that is newer than ours displaces.
     """
     row = labels.candidate
-    if row is None or row.timestamp <= wait.since:
+    if row is None or row.timestamp <= since:
         return None
-    return row.build.full_hash if displaced(wait.build, row, known.votes, wait.stage_jobs) else None
+    return row.build.full_hash if displaced(build, row, known.votes, terms.stage_jobs) else None

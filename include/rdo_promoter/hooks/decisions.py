@@ -1,0 +1,44 @@
+"""What is decided about a release: in the ledger, and in its reviewed file of waivers."""
+
+from __future__ import annotations
+
+from rdo_promoter.clients.ledger import Ledger
+from rdo_promoter.errors import ConfigError, ServiceError
+from rdo_promoter.files.folder import named, releases_folder
+from rdo_promoter.files.waivers import read_waivers
+from rdo_promoter.hooks.ledger import ledger
+from rdo_promoter.model.decisions import Decisions, Waiver, in_force
+
+
+class DecisionsReader:
+    """Reads a release's decisions again and again; what the ledger has once told is not asked for twice.
+
+    :param dag_id: the release's Dag.
+    :param waivers_file: the reviewed file, relative to the releases folder; None when there is none.
+    """
+
+    def __init__(self, dag_id: str, waivers_file: str | None = None) -> None:
+        self.dag_id = dag_id
+        self.waivers_file = waivers_file
+        self._ledger: Ledger | None = None
+
+    def read(self) -> Decisions:
+        """Return what is decided and not lifted.
+
+        :raises ServiceError: when the ledger does not answer, or the file cannot be used: nobody knows then
+            what is decided, and that never means that nothing is.
+        """
+        if self._ledger is None:
+            self._ledger = ledger()
+        return in_force(self._ledger.decisions(self.dag_id), self._reviewed())
+
+    def _reviewed(self) -> tuple[Waiver, ...]:
+        if self.waivers_file is None:
+            return ()
+        folder = releases_folder()
+        path = folder / self.waivers_file
+        try:
+            return read_waivers(path, named(path, folder))
+        except ConfigError as error:
+            # The release is broken until it is mended, and goes on then: no reason to fail what waits.
+            raise ServiceError(f"the reviewed waivers cannot be used: {error}") from error

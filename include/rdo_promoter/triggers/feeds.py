@@ -1,0 +1,147 @@
+"""What a trigger that waits for a build listens to: votes, labels and decisions, each asked once a poll."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rdo_promoter.hooks.decisions import DecisionsReader
+from rdo_promoter.model.build import Build
+from rdo_promoter.model.decisions import Decisions
+from rdo_promoter.triggers.dlrn import LabelsSource, VotesSource
+from rdo_promoter.triggers.feed import Feed, join
+from rdo_promoter.triggers.outcome import Known, Labels, Votes
+from rdo_promoter.triggers.terms import Terms
+
+#: Labels move once in hours, votes come in all the time.
+LABEL_POLLS = 4
+
+
+class Log(Protocol):
+    """The log of a trigger."""
+
+    def info(self, event: str, *args: object) -> object:
+        """Say something."""
+
+    def warning(self, event: str, *args: object) -> object:
+        """Say something that somebody may have to mend."""
+
+
+class DecisionsSource(DecisionsReader):
+    """Asks the ledger and the reviewed file what is decided about a release."""
+
+    def ask(self) -> Decisions:
+        """Return what is decided."""
+        return self.read()
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class Listening:
+    """The feeds of one trigger, as long as it listens.
+
+    :param build: the build.
+    :param feeds: those of votes, labels and decisions.
+    :param bell: rung at each answer and each error.
+    """
+
+    def __init__(
+        self,
+        build: Build,
+        feeds: tuple[Feed[Votes], Feed[Labels], Feed[Decisions]],
+        bell: asyncio.Event,
+    ) -> None:
+        self._build = build
+        self._votes, self._labels, self._decisions = feeds
+        self._bell = bell
+        self._silent = False
+
+    @property
+    def known(self) -> Known | None:
+        """What is known of the build, None before its votes are."""
+        if self._votes.answer is None:
+            return None
+        return Known(self._votes.answer, self._labels.answer, self._decisions.answer)
+
+    async def news(self, log: Log, *, first: bool) -> None:
+        """Wait until something may have changed; say once that somebody does not answer.
+
+        :param log: the trigger's log.
+        :param first: look at what there is before waiting.
+        :raises BaseException: what ended a feed for good.
+        """
+        if not first:
+            self._say(log)
+            await self._bell.wait()
+            self._bell.clear()
+        for feed in (self._votes, self._labels, self._decisions):
+            if feed.failure is not None:
+                raise feed.failure
+
+    def _say(self, log: Log) -> None:
+        feeds = (self._votes, self._labels, self._decisions)
+        error = next((feed.error for feed in feeds if feed.error is not None), None)
+        if error is not None and not self._silent:
+            log.warning("%s %s; waiting goes on", self._build.short, error)
+        elif error is None and self._silent:
+            log.info("%s everybody answers again", self._build.short)
+        self._silent = error is not None
+
+
+@contextmanager
+def listen(terms: Terms, build: Build) -> Iterator[Listening]:
+    """Join the feeds about a build, and leave them at the end of the `with` block.
+
+    :param terms: what is waited for.
+    :param build: the build.
+    """
+    where, bell = terms.where, asyncio.Event()
+    conn_id = where.dlrn_conn_id
+    with (
+        join(
+            ("votes", where, build),
+            VotesSource(where, build),
+            service=conn_id,
+            name=f"{build.short} votes in {conn_id}",
+            poll=terms.poll,
+            bell=bell,
+        ) as votes,
+        join(
+            ("labels", where),
+            LabelsSource(where),
+            service=conn_id,
+            name=f"{where.candidate_label} and {where.promoted_label} in {conn_id}",
+            poll=terms.poll * LABEL_POLLS,
+            bell=bell,
+        ) as labels,
+        join(
+            ("decisions", terms.dag_id, terms.waivers_file),
+            DecisionsSource(terms.dag_id, terms.waivers_file),
+            service="the ledger",
+            name=f"decisions about {terms.dag_id}",
+            poll=terms.poll,
+            bell=bell,
+        ) as decisions,
+    ):
+        yield Listening(build, (votes, labels, decisions), bell)
+
+
+async def wait_until(
+    listening: Listening, log: Log, done: Callable[[Known], bool]
+) -> Known:
+    """Wait until what is known satisfies a condition, and return it.
+
+    :param listening: the feeds.
+    :param log: the trigger's log.
+    :param done: the condition.
+    """
+    first = True
+    while True:
+        await listening.news(log, first=first)
+        first = False
+        known = listening.known
+        if known is not None and done(known):
+            return known

@@ -1,0 +1,95 @@
+"""The trigger of a gate: it wakes the gate when a decision may have become possible."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from enum import StrEnum
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from rdo_promoter.model.build import Build, build_from_json
+from rdo_promoter.model.clock import utc
+from rdo_promoter.triggers.feeds import listen, wait_until
+from rdo_promoter.triggers.outcome import Finding, Known, find
+from rdo_promoter.triggers.terms import Terms
+
+
+class Call(StrEnum):
+    """Why a gate is woken."""
+
+    MET = "met"
+    LOST = "lost"
+    DOOMED = "doomed"
+    LATE = "late"
+
+
+class GateTrigger(BaseTrigger):
+    """Waits until a build passes, cannot pass any more, or the time is over. The gate then looks again itself.
+
+    :param terms: what the stage waits for, as JSON; see `rdo_promoter.triggers.terms.Terms`.
+    :param build: the build, as JSON values.
+    :param since: when it got the candidate label, seconds since the epoch.
+    :param until: wake the gate at this time, seconds since the epoch by DLRN's clock; None for the deadline.
+    :param doomed_said: it is known that only a rerun can save the build.
+    """
+
+    def __init__(
+        self,
+        *,
+        terms: Mapping[str, Any],
+        build: Mapping[str, Any],
+        since: int,
+        until: int | None = None,
+        doomed_said: bool = False,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's has no annotations
+        self.terms = dict(terms)
+        self.build = dict(build)
+        self.since = since
+        self.until = until
+        self.doomed_said = doomed_said
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what the trigger is made from again."""
+        names = ("terms", "build", "since", "until", "doomed_said")
+        return f"{__name__}.GateTrigger", {name: getattr(self, name) for name in names}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, and yield the one event that wakes the gate."""
+        terms, build = Terms.from_json(self.terms), build_from_json(self.build)
+        with listen(terms, build) as listening:
+            until = self.until or self.since + terms.within
+            self.log.info(
+                "%s waiting for %d jobs until %s", build.short, len(terms.criteria.jobs), utc(until)
+            )
+            known = await wait_until(
+                listening, self.log, lambda known: self._call(terms, build, known) is not None
+            )
+            call = self._call(terms, build, known)
+            self.log.info("%s woken: %s", build.short, call)
+            yield TriggerEvent({"call": str(call)})  # type: ignore[no-untyped-call]  # as above
+
+    def _call(self, terms: Terms, build: Build, known: Known) -> Call | None:
+        if known.labels is None or known.decisions is None:
+            return None
+        finding = find(terms, build, self.since, known)
+        late = finding.late if self.until is None else finding.now >= self.until
+        return call(terms, finding, late=late, doomed_said=self.doomed_said)
+
+
+def call(terms: Terms, finding: Finding, *, late: bool, doomed_said: bool) -> Call | None:
+    """Return why a gate has something to decide, None when it has nothing. Pure.
+
+    :param terms: what is waited for.
+    :param finding: how the build stands.
+    :param late: whether the time is over for which the gate waits now.
+    :param doomed_said: it is known that only a rerun can save the build.
+    """
+    if finding.met:
+        return Call.MET
+    if finding.lost:
+        return Call.LOST
+    if finding.verdict.doomed and (terms.fail_fast or not doomed_said):
+        return Call.DOOMED
+    return Call.LATE if late else None
