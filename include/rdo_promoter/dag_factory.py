@@ -186,7 +186,7 @@ def _context(
         **vars(stage_facts(release, stage)),
         services=services,
         promoted_label=promoted_label,
-        waits=tuple(Wait(wait.criteria, wait.within) for wait in waits),
+        waits=tuple(Wait(wait.criteria(stage.policy), wait.within) for wait in waits),
         since=pull(entered, SINCE_KEY),
         poll=release.poll,
         asset=Asset(
@@ -197,6 +197,10 @@ def _context(
         if promoted_label
         else None,
         made_from=MadeFrom(release.file, release.digest),
+        dag_id=release.dag_id,
+        waivers_file=release.waivers,
+        policy=stage.policy,
+        release_jobs=release.jobs,
     )
 
 

@@ -21,7 +21,9 @@ from lab.faults import Fault, FaultProxy
 from rdo_promoter.clients.dlrn import DlrnClient
 from rdo_promoter.model.build import DlrnHash
 from rdo_promoter.triggers.job import JobTrigger
+from rdo_promoter.triggers.terms import Where
 from tests.clients.dlrn_lab import LabDlrn
+from tests.unit.terms import terms
 
 pytest_plugins = ["tests.clients.dlrn_fixtures"]
 pytestmark = pytest.mark.lab
@@ -38,20 +40,24 @@ def votes(api_proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> FaultProxy:
     return api_proxy
 
 
-def trigger(job: str, build: DlrnHash, label: str, since: int, **changes: object) -> JobTrigger:
-    settings: dict[str, object] = {
-        "dlrn_conn_id": "dlrn_test",
-        "repo_url": "http://not-asked.example",
-        "build": json.dumps(build.to_json()),
-        "job": job,
-        "stage_jobs": list(JOBS),
-        "candidate_label": label,
-        "promoted_label": f"promoted-{label}",
-        "since": str(since),
-        "within": 3600,
-        "poll": 0.2,
-    }
-    return JobTrigger(**{**settings, **changes})  # type: ignore[arg-type]
+def trigger(
+    job: str,
+    build: DlrnHash,
+    label: str,
+    since: int,
+    *,
+    conn_id: str = "dlrn_test",
+    within: int = 3600,
+    is_dry_run: str = "False",
+) -> JobTrigger:
+    where = Where(conn_id, "http://not-asked.example", label, f"promoted-{label}")
+    return JobTrigger(
+        terms=terms(where=where, jobs=JOBS, within=within, poll=0.2).to_json(),
+        job=job,
+        build=json.dumps(build.to_json()),
+        since=str(since),
+        is_dry_run=is_dry_run,
+    )
 
 
 async def only(trigger: JobTrigger) -> TriggerEvent:
@@ -170,14 +176,18 @@ def test_an_outage_fails_nobody_and_is_said_once(
     assert [message.endswith("; asking goes on") for message in feed] == [True, False]
     assert feed[1].endswith("answered again after 1 failed questions")
     said = capsys.readouterr().out  # what Airflow's logging puts into the task's log
-    for line in ("; waiting goes on", f"{build.short} DLRN answers again", f"{build.short} job-0: passed"):
+    for line in (
+        "; waiting goes on",
+        f"{build.short} everybody answers again",
+        f"{build.short} job-0: passed",
+    ):
         assert said.count(line) == 1
 
 
 def test_a_connection_that_a_person_has_to_mend_ends_the_try_with_its_name(
     votes: FaultProxy, lab_dlrn: LabDlrn, label: str
 ) -> None:
-    [event] = run(trigger("job-0", lab_dlrn.build(), label, 1, dlrn_conn_id="dlrn_absent"))
+    [event] = run(trigger("job-0", lab_dlrn.build(), label, 1, conn_id="dlrn_absent"))
     assert isinstance(event, TaskFailedEvent)
     assert "Connection 'dlrn_absent' does not exist" in result(event)["reason"]
 
@@ -200,11 +210,12 @@ def test_a_trigger_that_is_cancelled_leaves_its_feeds(
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        # What is left are the two feeds, which end by themselves.
+        # What is left are the feeds, which end by themselves.
         feeds = [task for task in asyncio.all_tasks() if task.get_name().startswith("feed ")]
         assert {task.get_name() for task in feeds} == {
             f"feed {build.short} votes in dlrn_test",
             f"feed {label} and promoted-{label} in dlrn_test",
+            "feed decisions about centos7-test",
         }
         await asyncio.gather(*feeds)
 

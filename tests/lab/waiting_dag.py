@@ -8,12 +8,12 @@ from typing import Any
 
 from airflow.sdk import DAG, Param, TaskGroup, task
 
-from rdo_promoter.hooks.services import ConnectionServices
+from rdo_promoter.model.verdict import Criteria
 from rdo_promoter.sensors.job import JobSensor
+from rdo_promoter.triggers.terms import Terms, Where
 
 REPO_URL = Path(os.environ["RDO_PROMOTER_RELEASES"], "repo_url").read_text()
-SERVICES = ConnectionServices("dlrn_test", REPO_URL)
-ALTERNATIVES = {"replaced": ["other", "internal"]}
+ALTERNATIVES = {"replaced": ("other", "internal")}
 JOBS = ("passes", "flaky", "replaced", "never")
 PARAMS = {"dry_run": Param(False, type="boolean"), "build": Param("", type="string"), "since": Param(0)}
 
@@ -31,16 +31,18 @@ def make(dag_id: str, jobs: tuple[str, ...]) -> None:
         for job in jobs:
             sensor = JobSensor(
                 task_id=job,
-                services=SERVICES,
+                terms=Terms(
+                    where=Where("dlrn_test", REPO_URL, f"{dag_id}-testing", f"{dag_id}-current"),
+                    dag_id=dag_id,
+                    gate="gate",
+                    criteria=Criteria(jobs, ALTERNATIVES),
+                    stage_jobs=frozenset({*jobs, "other", "internal"}),
+                    within=30 if job == "never" else 3600,
+                    poll=1,
+                ),
                 job=job,
-                alternatives=ALTERNATIVES.get(job, []),
-                stage_jobs=[*jobs, "other", "internal"],
-                candidate_label=f"{dag_id}-testing",
-                promoted_label=f"{dag_id}-current",
                 since="{{ ti.xcom_pull(task_ids='source.build', key='since', map_indexes=-1) }}",
-                within=30 if job == "never" else 3600,
                 look_again=3,
-                poll=1,
             )
             pinned >> sensor
 

@@ -21,7 +21,7 @@ from rdo_promoter.model.plan import plan, plan_dlrn
 from rdo_promoter.model.promotion import DlrnState, Observed, Promotion, previous_label
 from rdo_promoter.model.promotions import PromotionRow
 from rdo_promoter.model.verdict import Criteria, JobState, judge
-from rdo_promoter.model.votes import Vote
+from rdo_promoter.model.votes import Vote, VotePolicy
 from rdo_promoter.release import load_release
 from rdo_promoter.steps import WaitFor
 from tests.unit.releases import write
@@ -39,7 +39,7 @@ def test_01_a_job_that_was_replaced_for_one_build_is_required_of_the_next(tmp_pa
     release = load_release(write(tmp_path))
     wait = release.stages[0].steps[4]
     assert isinstance(wait, WaitFor)
-    criteria = wait.criteria
+    criteria = wait.criteria(VotePolicy.NEWEST)
     replaced = [Vote("standalone", True, 1), Vote("scenario001-internal", True, 1)]
     itself = [Vote("standalone", True, 1), Vote("scenario001", True, 1)]
     for order in itertools.permutations([replaced, itself, replaced, itself]):
@@ -50,7 +50,7 @@ def test_01_a_job_that_was_replaced_for_one_build_is_required_of_the_next(tmp_pa
             assert [result.state for result in verdict.results] == [JobState.PASSED, second]
     assert (
         criteria
-        == wait.criteria
+        == wait.criteria(VotePolicy.NEWEST)
         == Criteria(("standalone", "scenario001"), {"scenario001": ("scenario001-internal",)})
     )
 

@@ -30,10 +30,12 @@ from rdo_promoter.model.promotion import Promotion
 from rdo_promoter.model.verdict import Criteria
 from rdo_promoter.release import BrokenRelease, load_releases
 from rdo_promoter.triggers.job import JobTrigger
+from rdo_promoter.triggers.terms import Where
 from tests.bad_input.world import Spoilt, everything
 from tests.engine.rdo import CONTAINERS, PUSH_TO
 from tests.regression.start import BUT_DLRN, begun, promoted
 from tests.unit.releases import changed, write
+from tests.unit.terms import terms
 
 pytestmark = pytest.mark.lab
 
@@ -128,16 +130,12 @@ def test_05_waiting_for_one_release_does_not_hang_on_the_dlrn_of_another(
             )
 
         def trigger(name: str, build: DlrnHash) -> JobTrigger:
+            where = Where(f"{name}_{rdo.namespace_}", facts.repo_url, rdo.candidate_label, None)
             return JobTrigger(
-                dlrn_conn_id=f"{name}_{rdo.namespace_}",
-                repo_url=facts.repo_url,
-                build=json.dumps(build.to_json()),
+                terms=terms(where=where, jobs=(job,), poll=0.2).to_json(),
                 job=job,
-                candidate_label=rdo.candidate_label,
-                promoted_label=None,
+                build=json.dumps(build.to_json()),
                 since=int(time.time()),
-                within=3600,
-                poll=0.2,
             )
 
         async def end(name: str, build: DlrnHash) -> TriggerEvent:

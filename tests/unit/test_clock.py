@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdo_promoter.model.clock import is_from_the_future, is_over, skew, utc
+from rdo_promoter.model.decisions import Decisions
 from rdo_promoter.model.order import InCi, Standing, Wait, occupies_ci, refuse_admission
 from rdo_promoter.model.promotions import PromotionRow
 from rdo_promoter.model.verdict import Criteria
-from rdo_promoter.triggers.outcome import End, Labels, Votes
-from rdo_promoter.triggers.outcome import Wait as JobWait
+from rdo_promoter.triggers.outcome import End, Known, Labels, Outcome, Votes, job_outcome
 from tests.unit.strategies import build_number
+from tests.unit.terms import terms
 
 HOUR, DAY, YEAR = 3600, 86_400, 365 * 86_400
 NOW = 1_700_000_000
@@ -121,23 +122,23 @@ def test_the_gap_is_never_told_as_negative() -> None:
     assert refuse_admission(NEW, [entry(NOW + 1)], (), now=NOW, max_in_ci=1, min_gap=0) is None
 
 
-def job_wait(since: int) -> JobWait:
-    return JobWait(OLD, "job", (), frozenset({"job"}), since=since, within=DAY)
+def waiting(since: int, votes: Votes, labels: Labels) -> Outcome | None:
+    return job_outcome(terms(within=DAY), "job", OLD, since, Known(votes, labels, Decisions.NONE))
 
 
 def test_waiting_from_next_year_on_ends_and_says_why() -> None:
-    ended = job_wait(NOW + YEAR).outcome(Votes((), NOW), Labels())
+    ended = waiting(NOW + YEAR, Votes((), NOW), Labels())
     assert ended is not None
     assert ended.end is End.EXPIRED
     assert "entered the candidate label at 2024-11-13 22:13:20Z, which is in the future of" in ended.reason
     assert "DLRN's clock (2023-11-14 22:13:20Z)" in ended.reason
     assert "'Test again' ticked" in ended.reason
-    assert job_wait(NOW + HOUR).outcome(Votes((), NOW), Labels()) is None
+    assert waiting(NOW + HOUR, Votes((), NOW), Labels()) is None
 
 
 def test_a_holder_of_next_year_does_not_supersede() -> None:
     ours, holder = Standing(OLD, NOW), Standing(NEW, NOW + YEAR)
-    assert job_wait(NOW).outcome(Votes((), NOW, ours), Labels(holder=holder)) is None
-    ended = job_wait(NOW).outcome(Votes((), NOW + YEAR, ours), Labels(holder=holder))
+    assert waiting(NOW, Votes((), NOW, ours), Labels(holder=holder)) is None
+    ended = waiting(NOW, Votes((), NOW + YEAR, ours), Labels(holder=holder))
     assert ended is not None
     assert ended.end is End.SUPERSEDED

@@ -13,6 +13,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 
 from rdo_promoter import dag_factory
 from rdo_promoter.dag_factory import dags
+from rdo_promoter.operators.gate import GateOperator
 from rdo_promoter.release import Release
 from rdo_promoter.sensors.job import JobSensor
 from rdo_promoter.steps.context import short_names
@@ -50,7 +51,7 @@ def test_the_promotion_groups_order(dag: DAG) -> None:
 
 def test_nothing_that_acts_runs_whatever_came_before(dag: DAG) -> None:
     rules = {task.task_id: task.trigger_rule for task in dag.tasks}
-    joins = {"upstream.builds.votes_in", "upstream.tests.votes_in"}
+    joins = {"upstream.builds.votes_in", "upstream.tests.votes_in", "upstream.tests.settled"}
     assert {name for name, rule in rules.items() if rule is not TriggerRule.ALL_SUCCESS} == {
         *joins,
         "upstream.start",
@@ -59,21 +60,22 @@ def test_nothing_that_acts_runs_whatever_came_before(dag: DAG) -> None:
     assert rules["upstream.start"] is TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS
 
 
-def test_each_gate_hangs_on_the_step_before_as_well(dag: DAG) -> None:
+def test_each_gate_waits_itself_behind_the_step_before(dag: DAG) -> None:
     builds, tests = (dag.get_task(f"upstream.{name}.gate").upstream_task_ids for name in ("builds", "tests"))
-    assert builds == {"upstream.builds.votes_in", "upstream.candidate"}
-    assert tests == {"upstream.tests.votes_in", "upstream.tag_containers"}
+    assert builds == {"upstream.candidate"}
+    assert tests == {"upstream.tests.settled", "upstream.tag_containers"}
 
 
 def test_the_push_that_gates_nothing_is_awaited_by_the_next_decision_alone(dag: DAG) -> None:
     push = dag.get_task("upstream.push_containers")
     assert push.upstream_task_ids == {"upstream.tag_containers"}
-    assert push.downstream_task_ids == {"upstream.tests.votes_in"}
+    assert push.downstream_task_ids == {"upstream.tests.settled"}
 
 
 def test_no_sensor_or_push_is_a_leaf(dag: DAG) -> None:
     """A leaf's failure fails the run."""
-    assert [task.task_id for task in dag.leaves] == [f"{GROUP}.verify"]
+    joins = {f"upstream.{name}.votes_in" for name in ("builds", "tests")}
+    assert {task.task_id for task in dag.leaves} == {f"{GROUP}.verify", *joins}
 
 
 def test_jobs_are_rows_under_their_own_names_and_start_in_the_triggerer(dag: DAG) -> None:
@@ -85,9 +87,13 @@ def test_jobs_are_rows_under_their_own_names_and_start_in_the_triggerer(dag: DAG
     assert all(task.start_from_trigger for task in jobs)
 
 
-def test_every_change_of_a_promotion_comes_after_every_vote(dag: DAG) -> None:
-    before = upstream(dag, f"{GROUP}.hold")
-    assert {task.task_id for task in dag.tasks if task.task_type == "JobSensor"} < before
+def test_every_change_of_a_promotion_comes_after_every_gate(dag: DAG) -> None:
+    gates = [task for task in dag.tasks if isinstance(task, GateOperator)]
+    assert {task.task_id for task in gates} < upstream(dag, f"{GROUP}.hold")
+    jobs = {job for gate in gates for job in gate.terms.criteria.jobs}
+    assert {f"upstream.{job}" for job in jobs} == {
+        task.task_id for task in dag.tasks if task.task_type == "JobSensor"
+    }
 
 
 def test_tasks_that_move_a_label_run_one_at_a_time(dag: DAG) -> None:
@@ -127,7 +133,10 @@ def test_each_task_gets_the_connections_that_its_step_names_and_no_others(dag: D
         "upstream.push_containers": ({"rdo", "dockerhub"}, set()),
     }
     assert named == {name: wanted.get(name, (set(), set())) for name in named}
-    assert len(named) > len(wanted) + 14
+    assert len(named) == len(wanted) + 4  # the build, the candidate label and two gates
+    for sensor in (task for task in dag.tasks if isinstance(task, JobSensor)):
+        assert sensor.terms.where.dlrn_conn_id == "dlrn_centos7_master"
+        assert not hasattr(sensor, "services")
 
 
 def test_two_parses_give_the_same_dag() -> None:

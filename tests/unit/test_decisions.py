@@ -47,6 +47,10 @@ def held(**fields: Any) -> Held:
     return Held(**{**COMMON, "label": "current-tripleo", "full_hash": None, "expires": None, **fields})
 
 
+def marked_bad(**fields: Any) -> MarkedBad:
+    return MarkedBad(**{**COMMON, "full_hash": OURS, **fields})
+
+
 def lifted(entry: Decision, **fields: Any) -> Lifted:
     return Lifted(**{**COMMON, "at": 950, "lifts": entry.name, **fields})
 

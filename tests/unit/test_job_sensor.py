@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -7,26 +8,23 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 
-from rdo_promoter.hooks.services import ConnectionServices
 from rdo_promoter.sensors import job as sensors
 from rdo_promoter.sensors.job import JobSensor
 from rdo_promoter.triggers.job import JobTrigger
+from rdo_promoter.triggers.terms import Terms
+from tests.unit.terms import terms
 
-SETTINGS: dict[str, Any] = {
-    "services": ConnectionServices("dlrn_test", "http://repo"),
-    "job": "periodic-job.v1",
-    "alternatives": ("other",),
-    "stage_jobs": frozenset({"periodic-job.v1", "other"}),
-    "candidate_label": "tripleo-ci-testing",
-    "promoted_label": "current-tripleo",
-    "since": "{{ since }}",
-    "within": 43200,
-    "poll": 15,
-}
+TERMS = terms(jobs=("periodic-job.v1",), alternatives={"periodic-job.v1": ("other",)}, within=43200)
 
 
-def sensor(**changes: Any) -> JobSensor:
-    return JobSensor(task_id="upstream.periodic-job.v1", **{**SETTINGS, **changes})
+def sensor(look_again: float = 600, **changes: Any) -> JobSensor:
+    return JobSensor(
+        task_id="upstream.periodic-job.v1",
+        terms=replace(TERMS, **changes),
+        job="periodic-job.v1",
+        since="{{ since }}",
+        look_again=look_again,
+    )
 
 
 def test_it_starts_in_the_triggerer_with_all_that_the_trigger_needs() -> None:
@@ -38,7 +36,7 @@ def test_it_starts_in_the_triggerer_with_all_that_the_trigger_needs() -> None:
     assert args.trigger_cls == f"{JobTrigger.__module__}.{JobTrigger.__qualname__}"
     trigger = JobTrigger(**(args.trigger_kwargs or {}))
     assert trigger.serialize() == (args.trigger_cls, args.trigger_kwargs)
-    assert trigger.stage_jobs == ["other", "periodic-job.v1"]
+    assert Terms.from_json(trigger.terms) == TERMS
 
 
 def test_templates_reach_the_trigger() -> None:
@@ -86,8 +84,18 @@ class Ti:
         self.xcoms[key] = value
 
 
-def test_what_the_triggerer_cannot_end_fails_without_a_retry() -> None:
+EVENT = {"job": "job", "reason": "because", "url": "http://logs/1", "page": "http://dlrn/votes"}
+LEFT = {"reason": "because", "link_votes": "http://dlrn/votes", "link_log": "http://logs/1"}
+
+
+@pytest.mark.parametrize("state", ["expired", "refused", "lost"])
+def test_what_the_triggerer_cannot_end_fails_without_a_retry(state: str) -> None:
     ti = Ti()
-    with pytest.raises(AirflowFailException, match="too late"):
-        sensor().execute_complete({"ti": ti}, {"reason": "too late"})  # type: ignore[typeddict-item]
-    assert ti.xcoms == {"reason": "too late"}
+    with pytest.raises(AirflowFailException, match="because"):
+        sensor().execute_complete({"ti": ti}, {"state": state, **EVENT})  # type: ignore[typeddict-item]
+    assert ti.xcoms == LEFT
+
+
+def test_tries_last_while_a_person_is_asked() -> None:
+    made = sensor(ask=True, answer_within=86_400)
+    assert (made.retries or 0) * 600 > 43_200 + 86_400

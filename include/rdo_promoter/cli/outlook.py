@@ -59,9 +59,10 @@ def look(target: Target, services: ConnectionServices, build: Build, *, reads_on
     """
     registries, servers = target.uses
     before = target.stage.named_steps[: target.stage.steps.index(target.step)]
+    policy = target.stage.policy
     stage = Stage(
         source=target.stage.source,
-        criteria={name: step.criteria for name, step in before if isinstance(step, WaitFor)},
+        criteria={name: step.criteria(policy) for name, step in before if isinstance(step, WaitFor)},
         registries=tuple(registries),
         servers=tuple(servers),
     )

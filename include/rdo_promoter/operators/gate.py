@@ -13,11 +13,11 @@ from rdo_promoter.hooks.decisions import DecisionsReader
 from rdo_promoter.hooks.ledger import ledger
 from rdo_promoter.model.build import Build
 from rdo_promoter.model.clock import utc
-from rdo_promoter.model.decisions import WAIVER_TIME, Answer, Answered, Decisions, Doomed, Waived
-from rdo_promoter.model.text import markdown
+from rdo_promoter.model.decisions import Answer, Decisions, Doomed
 from rdo_promoter.model.verdict import JobState
 from rdo_promoter.operators.base import PromoterOperator, Result, fail, is_dry_run, run_build, skip
-from rdo_promoter.operators.question import Question, Reply, ask, hours_field, read_reply, reason_field
+from rdo_promoter.operators.gate_question import entries, question
+from rdo_promoter.operators.question import Reply, ask, read_reply
 from rdo_promoter.triggers.dlrn import LabelsSource, VotesSource
 from rdo_promoter.triggers.gate import Call, GateTrigger, call
 from rdo_promoter.triggers.links import VotesLink, links
@@ -99,19 +99,17 @@ class GateOperator(PromoterOperator):
                 store.set(_DOOMED_SAID, True, retention=NEVER_EXPIRE)
                 said = True
         if not finding.late:
-            self._wait(build, doomed_said=said, asked_before=asked_before)
+            return self._wait(build, doomed_said=said, asked_before=asked_before)
         if unanswered or not self.terms.ask:
             raise self._not_met(context, build, finding, unanswered=unanswered)
         if asked_before:
-            raise AirflowException(
-                f"{build.short} jobs are missing again: asked anew in the next try, which has a question of its own"
-            )
+            # Airflow keeps one question a try, and shows the text of the first one.
+            raise AirflowException(f"{build.short} jobs are still missing: asked anew in the next try")
+        until = finding.now + self.terms.answer_within
+        ask(context, question(build, finding, until=until))
         jobs = [result.job for result in finding.verdict.blocking]
-        ask(context, self._question(build, finding))
         self.log.info("%s asked what to do about %s", build.short, ", ".join(jobs))
-        self._wait(
-            build, doomed_said=said, until=finding.now + self.terms.answer_within, asked=jobs
-        )
+        return self._wait(build, doomed_said=said, until=until, asked=jobs)
 
     def _look(self, build: Build) -> tuple[Known, Finding]:
         terms = self.terms
@@ -180,69 +178,22 @@ class GateOperator(PromoterOperator):
         return fail(
             context,
             f"{build.full_hash} does not meet the criteria until {utc(finding.until)}{asked}: "
-            f"{finding.summary()}. Rerun those jobs on this hash, or waive them, and clear this gate with what "
-            "follows it",
-        )
-
-    def _question(self, build: Build, finding: Finding) -> Question:
-        jobs = finding.verdict.blocking
-        lines = [f"- {markdown(str(result))}" for result in jobs]
-        until = utc(finding.now + self.terms.answer_within)
-        return Question(
-            subject=f"{build.full_hash}: {len(jobs)} of {len(self.terms.criteria.jobs)} jobs have not passed",
-            body="\n".join(
-                [
-                    f"Until {utc(finding.until)} these jobs should have passed:",
-                    "",
-                    *lines,
-                    "",
-                    f"- *{Answer.WAIVE}*: exactly these jobs, for this build alone; write the bug's link as the "
-                    "reason.",
-                    f"- *{Answer.WAIT}*: look on for so many hours.",
-                    f"- *{Answer.REJECT}*: the build ends here.",
-                    "",
-                    f"Votes are still read: a rerun that passes closes this question. Without an answer until "
-                    f"{until} the build is not promoted.",
-                ]
-            ),
-            answers=(Answer.WAIVE, Answer.WAIT, Answer.REJECT),
-            form={"reason": reason_field("A bug's link; needed to waive."), "hours": hours_field()},
+            f"{finding.summary()}. Rerun those jobs on this hash, or waive them, and clear this gate with "
+            "what follows it",
         )
 
     def _take(self, context: Context, reply: Reply, asked: Sequence[str]) -> None:
         """Write down what a person answered; a rejection ends the task."""
         build, now = run_build(context), self.services.dlrn.now()
-        common: dict[str, Any] = {"dag_id": self.terms.dag_id, "by": reply.by, "via": "airflow"}
-        book = ledger()
         if reply.answer is Answer.WAIVE and not reply.reason:
-            raise AirflowException(
-                f"{build.short} {reply.by} waived {', '.join(asked)} without a reason: asked again in the next try"
-            )
-        for job in asked if reply.answer is Answer.WAIVE else ():
-            waived = Waived(
-                **common,
-                at=reply.at,
-                reason=reply.reason,
-                job=job,
-                full_hash=build.full_hash,
-                expires=now + WAIVER_TIME,
-            )
-            book.append(waived)
-        answered = Answered(
-            **common,
-            at=reply.at,
-            reason=reply.reason,
-            full_hash=build.full_hash,
-            run_id=context["run_id"],
-            task_id=self.terms.gate,
-            question=f"not passed: {', '.join(asked)}",
-            answer=reply.answer,
-            until=now + reply.seconds if reply.answer is Answer.WAIT else None,
-        )
-        book.append(answered)
-        self.log.info("%s %s answered %s: %s", build.short, reply.by, reply.answer, reply.reason)
+            raise AirflowException(f"{build.short} {reply.by} waived without a reason: asked anew")
+        run, gate = context["run_id"], self.terms.gate
+        book = ledger()
+        for entry in entries(
+            reply, asked, dag_id=self.terms.dag_id, build=build, run=run, gate=gate, now=now
+        ):
+            book.append(entry)
+        self.log.info("%s %s answered %r: %s", build.short, reply.by, str(reply.answer), reply.reason)
         if reply.answer is Answer.REJECT:
-            raise fail(
-                context,
-                f"{build.full_hash} is not promoted, as {reply.by} decided: {reply.reason or 'no reason given'}",
-            )
+            why = reply.reason or "no reason given"
+            raise fail(context, f"{build.full_hash} is not promoted, as {reply.by} decided: {why}")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from rdo_promoter.files.folder import ENVIRONMENT, releases_folder
 from rdo_promoter.release.load import (
     DEFAULTS,
-    ENVIRONMENT,
     BrokenRelease,
     is_release_file,
     load_files,
     load_release,
     load_releases,
-    releases_folder,
 )
 from rdo_promoter.release.models import (
     Containers,

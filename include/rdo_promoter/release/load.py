@@ -15,6 +15,7 @@ from rdo_promoter.errors import ConfigError
 from rdo_promoter.files.document import Document, Problem, merge
 from rdo_promoter.files.folder import ENVIRONMENT, named, releases_folder
 from rdo_promoter.files.reader import read_document
+from rdo_promoter.files.waivers import waivers_of
 from rdo_promoter.model.text import one_line
 from rdo_promoter.release.checks import check
 from rdo_promoter.release.containers import container_names
@@ -69,6 +70,7 @@ def load_release(path: Path) -> Release:
     problems = [*document.problems, *check(spec)]
     lines = [document.describe(problems)] if problems else []
     names = _read_containers(spec, document, folder, documents, lines)
+    _read_waivers(spec, document, folder, lines)
     if lines:
         raise ConfigError("\n".join(lines))
     digest = hashlib.sha256()
@@ -194,3 +196,19 @@ def _read_containers(
     if of_release:
         lines.append(document.describe([Problem(("containers", *p.path), p.message) for p in of_release]))
     return names
+
+
+def _read_waivers(spec: ReleaseFile, document: Document, folder: Path, lines: list[str]) -> None:
+    """Check the reviewed waivers; what they say is read anew whenever it counts."""
+    if spec.waivers is None:
+        return
+    path = folder / spec.waivers
+    try:
+        reviewed = read_document(path, named(path, folder))
+    except ConfigError as error:
+        lines.append(document.describe([Problem(("waivers",), str(error))]))
+        return
+    try:
+        waivers_of(reviewed)
+    except ConfigError as error:
+        lines.append(str(error))

@@ -12,7 +12,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, StrictStr, WithJson
 from rdo_promoter.model.build import CONSISTENT
 from rdo_promoter.model.ci import Pipeline
 from rdo_promoter.model.layout import BY_HASH, Layout, by_label
-from rdo_promoter.steps import AnyStep, Candidate, Step
+from rdo_promoter.model.votes import VotePolicy
+from rdo_promoter.steps import AnyStep, Candidate, Step, WaitFor
 from rdo_promoter.steps.fields import (
     ConnectionId,
     Distinct,
@@ -96,6 +97,15 @@ def _list_file(value: str) -> str:
         raise ValueError(
             f"{value!r} is no list of containers: name a YAML file relative to the releases folder, for "
             "example containers/master.yaml"
+        )
+    return value
+
+
+def _waivers_file(value: str) -> str:
+    if not _LIST.fullmatch(value):
+        raise ValueError(
+            f"{value!r} is no file of waivers: name a YAML file relative to the releases folder, for example "
+            "waivers/master.yaml"
         )
     return value
 
@@ -218,13 +228,21 @@ class Stage(Frozen):
         promotes.
     :param pipeline: the Zuul pipeline that tests the stage's builds, where it is not the release's; a stage
         without a candidate step has none unless it is named here.
+    :param votes: which vote counts when a job voted several times on a build: the ``newest``, or
+        ``any_success``, whenever it came.
     :param steps: the steps, each written ``{<kind>: {...}}``.
     """
 
     name: Name
     source: Annotated[StrictStr, AfterValidator(_source_label)]
     pipeline: PipelineName | None = None
+    votes: Literal["newest", "any_success"] = "newest"
     steps: Annotated[tuple[AnyStep, ...], Field(min_length=1)]
+
+    @property
+    def policy(self) -> VotePolicy:
+        """Which of a job's votes counts."""
+        return VotePolicy(self.votes)
 
     @property
     def candidate_label(self) -> str:
@@ -259,6 +277,8 @@ class ReleaseFile(Frozen):
     :param image_servers: the image servers by name.
     :param containers: the containers; absent in a release of packages only.
     :param images: the image files of a build.
+    :param waivers: a file of reviewed waivers, relative to the releases folder, for example
+        ``waivers/master.yaml``.
     :param stages: the stages in their order.
     """
 
@@ -272,6 +292,7 @@ class ReleaseFile(Frozen):
     image_servers: FrozenMap[Name, ImageServerSettings] = Field(default={}, validate_default=True)
     containers: Containers | None = None
     images: Distinct[FileName] = ()
+    waivers: Annotated[StrictStr, AfterValidator(_waivers_file)] | None = None
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
 
     @property
@@ -289,6 +310,12 @@ class ReleaseFile(Frozen):
         ours = self.zuul.pipeline if any(isinstance(step, Candidate) for step in stage.steps) else None
         name = stage.pipeline or ours
         return Pipeline(name, self.zuul.promote_job) if name else None
+
+    @property
+    def jobs(self) -> frozenset[str]:
+        """All jobs that a stage requires."""
+        waits = [step for stage in self.stages for step in stage.steps if isinstance(step, WaitFor)]
+        return frozenset[str]().union(*(step.jobs for step in waits))
 
     def asset_uri(self, label: str) -> str:
         """Return the URI of the asset that stands for a label: ``dlrn://<host>/<dag id>/<label>``.

@@ -10,8 +10,10 @@ from airflow.sdk import Asset, BaseOperator
 from rdo_promoter.hooks.services import ConnectionServices
 from rdo_promoter.model.made_from import MadeFrom
 from rdo_promoter.model.order import Wait
+from rdo_promoter.model.votes import VotePolicy
 from rdo_promoter.steps.base import Step
 from rdo_promoter.steps.facts import StageFacts
+from rdo_promoter.triggers.terms import Where
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,10 @@ class StageContext(StageFacts):
     :param poll: seconds between two looks at the votes.
     :param asset: stands for the promoted label.
     :param made_from: the release file.
+    :param dag_id: the release's Dag.
+    :param waivers_file: the reviewed file of waivers, relative to the releases folder; None without one.
+    :param policy: which of a job's votes counts.
+    :param release_jobs: all jobs that a stage of the release requires.
     """
 
     services: ConnectionServices
@@ -52,6 +58,16 @@ class StageContext(StageFacts):
     poll: int
     asset: Asset | None
     made_from: MadeFrom
+    dag_id: str
+    waivers_file: str | None
+    policy: VotePolicy
+    release_jobs: frozenset[str]
+
+    @property
+    def where(self) -> Where:
+        """The DLRN and the labels of the stage."""
+        services = self.services
+        return Where(services.dlrn_conn_id, services.repo_url, self.candidate_label, self.promoted_label)
 
     @property
     def jobs(self) -> frozenset[str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from rdo_promoter.files.document import Problem
+from rdo_promoter.model.build import CONSISTENT
 from rdo_promoter.model.verdict import Criteria
+from rdo_promoter.model.votes import VotePolicy
 from rdo_promoter.steps.base import Scope, Step
 from rdo_promoter.steps.fields import Duration, FrozenMap, JobName, SomeDistinct, format_duration, nearest
 
@@ -22,7 +24,13 @@ class WaitFor(Step):
     :param jobs: the jobs that have to pass, as DLRN's votes name them.
     :param within: seconds since the build got the candidate label; a job without a pass by then fails.
     :param alternatives: jobs that may pass in place of a listed one.
-    :param retry_delay: seconds until a failed job is looked at again: it may have been rerun.
+    :param retry_delay: seconds until the row of a failed job is looked at again. The gate notices a rerun
+        within one poll.
+    :param soak: how long the build has to have been a candidate at least, whatever the votes say.
+    :param fail_fast: end the stage as soon as a job and all its alternatives failed, and wait for no rerun.
+    :param on_missing: when the time is over and jobs have not passed: ``fail``, or ``ask`` a person in
+        Airflow's UI.
+    :param answer_within: how long that question stays open.
     """
 
     kind: ClassVar[str] = "wait_for"
@@ -32,10 +40,22 @@ class WaitFor(Step):
     within: Annotated[Duration, Field(ge=1)]
     alternatives: FrozenMap[JobName, SomeDistinct[JobName]] = Field(default={}, validate_default=True)
     retry_delay: Annotated[Duration, Field(ge=1)] = 600
+    soak: Duration = 0
+    fail_fast: StrictBool = False
+    on_missing: Literal["fail", "ask"] = "fail"
+    answer_within: Annotated[Duration, Field(ge=60)] = 86_400
 
     def check(self, scope: Scope) -> Iterable[Problem]:
         """Return what is wrong with the step where it stands."""
         yield from super().check(scope)
+        if CONSISTENT in (*self.jobs, *(other for others in self.alternatives.values() for other in others)):
+            yield Problem((), f"{CONSISTENT!r} is DLRN's own mark and no job: remove it")
+        if self.soak > self.within:
+            yield Problem(
+                ("soak",),
+                f"{format_duration(self.soak)} is longer than within ({format_duration(self.within)}): no "
+                "build could pass",
+            )
         for job, others in self.alternatives.items():
             path = ("alternatives", job)
             if job not in self.jobs:
@@ -54,30 +74,56 @@ class WaitFor(Step):
                 f"({format_duration(self.within)}): a failed job would not be looked at again",
             )
 
-    @property
-    def criteria(self) -> Criteria:
-        """What has to pass."""
-        return Criteria(self.jobs, {job: tuple(others) for job, others in self.alternatives.items()})
+    def criteria(self, policy: VotePolicy) -> Criteria:
+        """Return what has to pass.
+
+        :param policy: which of a job's votes counts in this stage.
+        """
+        alternatives = {job: tuple(others) for job, others in self.alternatives.items()}
+        return Criteria(self.jobs, alternatives, policy, self.soak)
 
     def describe(self) -> str:
         """Say in one sentence what the step does, for the Dag's documentation."""
         jobs = "1 CI job" if len(self.jobs) == 1 else f"{len(self.jobs)} CI jobs"
-        return f"waits up to {format_duration(self.within)} for {jobs} to pass"
+        text = f"waits up to {format_duration(self.within)} for {jobs} to pass"
+        if self.soak:
+            text += f", and until the build has been a candidate for {format_duration(self.soak)}"
+        if self.fail_fast:
+            text += "; ends as soon as one has failed for good"
+        if self.on_missing == "ask":
+            text += "; then asks a person"
+        return text
 
     def tasks(self, context: StageContext, name: str, chain: Chain) -> Chain:
         """Make one sensor a job, `votes_in`, and the gate, which alone decides.
 
-        The gate is attached to what came before as well: were that skipped or failed, so is the gate.
+        The gate waits itself: it notices a rerun while the row of the failed job is amber, and when jobs are
+        missing it asks. Nothing behind it waits for the sensors, which are for people to see; `votes_in` is
+        there because a leaf that fails would fail the run.
         """
         from airflow.providers.standard.operators.empty import EmptyOperator
-        from airflow.sdk import TaskGroup, TriggerRule
+        from airflow.sdk import BaseOperator, TaskGroup, TriggerRule
 
         from rdo_promoter.operators.gate import GateOperator
         from rdo_promoter.sensors.job import JobSensor
         from rdo_promoter.steps.context import Chain, short_names
+        from rdo_promoter.triggers.terms import Terms
 
         shown = short_names(self.jobs)
         waits = f"{context.stage}.{name}"
+        terms = Terms(
+            where=context.where,
+            dag_id=context.dag_id,
+            waivers_file=context.waivers_file,
+            gate=f"{waits}.gate",
+            criteria=self.criteria(context.policy),
+            stage_jobs=context.jobs,
+            within=self.within,
+            poll=context.poll,
+            fail_fast=self.fail_fast,
+            ask=self.on_missing == "ask",
+            answer_within=self.answer_within,
+        )
         # Jobs are known by their own names: `<stage>.<job>`, whatever step waits for them.
         with TaskGroup(
             name,
@@ -89,16 +135,10 @@ class WaitFor(Step):
                 JobSensor(
                     task_id=f"{context.stage}.{job}",
                     task_display_name=shown[job],
-                    services=context.services,
+                    terms=terms,
                     job=job,
-                    alternatives=self.alternatives.get(job, ()),
-                    stage_jobs=context.jobs,
-                    candidate_label=context.candidate_label,
-                    promoted_label=context.promoted_label,
                     since=context.since,
-                    within=self.within,
                     look_again=self.retry_delay,
-                    poll=context.poll,
                 )
                 for job in self.jobs
             ]
@@ -110,20 +150,28 @@ class WaitFor(Step):
                 trigger_rule=TriggerRule.ALL_DONE,
             )
             gate = GateOperator(
-                task_id=f"{waits}.gate",
+                task_id=terms.gate,
                 task_display_name="gate",
                 services=context.services,
-                criteria=self.criteria,
-                stage_jobs=context.jobs,
-                candidate_label=context.candidate_label,
-                promoted_label=context.promoted_label,
+                terms=terms,
+                release_jobs=sorted(context.release_jobs),
+                since=context.since,
             )
-        before = list(chain.tail)
-        for sensor in sensors:
-            sensor.set_upstream(before)
-        votes_in.set_upstream([*sensors, *chain.aside])
-        gate.set_upstream([*before, votes_in])
+            first: list[BaseOperator] = list(chain.tail)
+            for sensor in sensors:
+                sensor.set_upstream(first)
+            if chain.aside:
+                # What gates nothing has to have ended before labels move, however it ended.
+                settled = EmptyOperator(
+                    task_id=f"{waits}.settled",
+                    task_display_name="settled",
+                    trigger_rule=TriggerRule.ALL_DONE,
+                )
+                settled.set_upstream(list(chain.aside))
+                first = [*first, settled]
+        votes_in.set_upstream(sensors)
+        gate.set_upstream(first)
         for task in chain.aside:
-            # Only for the order of the grid's rows; the group waits for it at `votes_in`.
+            # Only for the order of the grid's rows.
             group.update_relative(task)
         return Chain((gate,))

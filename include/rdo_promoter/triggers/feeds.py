@@ -129,9 +129,7 @@ def listen(terms: Terms, build: Build) -> Iterator[Listening]:
         yield Listening(build, (votes, labels, decisions), bell)
 
 
-async def wait_until(
-    listening: Listening, log: Log, done: Callable[[Known], bool]
-) -> Known:
+async def wait_until(listening: Listening, log: Log, done: Callable[[Known], bool]) -> Known:
     """Wait until what is known satisfies a condition, and return it.
 
     :param listening: the feeds.

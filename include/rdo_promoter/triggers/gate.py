@@ -25,7 +25,7 @@ class Call(StrEnum):
 
 
 class GateTrigger(BaseTrigger):
-    """Waits until a build passes, cannot pass any more, or the time is over. The gate then looks again itself.
+    """Waits until a build passes, cannot pass any more, or the time is over; the gate then looks itself.
 
     :param terms: what the stage waits for, as JSON; see `rdo_promoter.triggers.terms.Terms`.
     :param build: the build, as JSON values.

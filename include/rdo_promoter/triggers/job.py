@@ -17,10 +17,10 @@ from rdo_promoter.errors import ConfigError, PermanentError
 from rdo_promoter.model.build import Build
 from rdo_promoter.model.clock import utc
 from rdo_promoter.triggers.feeds import listen, wait_until
+from rdo_promoter.triggers.links import leave, links
 from rdo_promoter.triggers.names import REASON_KEY
 from rdo_promoter.triggers.outcome import End, Known, Outcome, dry_outcome, job_outcome
 from rdo_promoter.triggers.terms import Terms, read_build, read_since
-from rdo_promoter.triggers.links import leave, links
 
 
 class JobTrigger(BaseTrigger):

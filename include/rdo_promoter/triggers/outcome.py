@@ -155,8 +155,8 @@ def find(terms: Terms, build: Build, since: int, known: Known) -> Finding:
 def job_outcome(terms: Terms, job: str, build: Build, since: int, known: Known) -> Outcome | None:
     """Return how waiting for one of the jobs ends, None when it goes on.
 
-    A pass counts whatever the labels say. A failure ends a wait before the deadline only in so far as the task
-    then shows it: it is retried, and may find a newer vote.
+    A pass counts whatever the labels say. A failure ends a wait before the deadline only in so far as the
+    task then shows it: it is retried, and may find a newer vote.
 
     :param terms: what is waited for.
     :param job: the job.
@@ -177,13 +177,22 @@ def _outcome(terms: Terms, job: str, build: Build, since: int, known: Known) -> 
         return _end(End.REPLACED, result, f"replaced by {result.vote.job}")
     if known.labels is None or known.decisions is None:
         return None
+    return _decided(terms, build, finding, result, known.decisions) or _unmet(
+        terms, build, since, finding, result
+    )
+
+
+def _decided(
+    terms: Terms, build: Build, finding: Finding, result: JobResult, decisions: Decisions
+) -> Outcome | None:
+    """Return the end of waiting for a job that makes no difference any more."""
     if result.state is JobState.WAIVED:
         return _end(End.WAIVED, result, str(result.waiver))
     if finding.lost:
         return _end(finding.lost[0], result, finding.lost[1])
-    if rejected := known.decisions.rejected(build.full_hash, terms.gate):
+    if rejected := decisions.rejected(build.full_hash, terms.gate):
         return _end(End.REJECTED, result, f"not promoted, as {rejected.by} decided: {rejected.reason}")
-    return _unmet(terms, build, since, finding, result)
+    return None
 
 
 def dry_outcome(terms: Terms, job: str, build: Build, since: int, known: Known) -> Outcome:

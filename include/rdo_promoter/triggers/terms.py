@@ -88,9 +88,7 @@ class Terms:
         plain = ("dag_id", "waivers_file", "gate", "within", "poll", "fail_fast", "ask", "answer_within")
         return cls(
             where=Where(*value["where"]),
-            criteria=Criteria(
-                tuple(value["jobs"]), alternatives, VotePolicy(value["policy"]), value["soak"]
-            ),
+            criteria=Criteria(tuple(value["jobs"]), alternatives, VotePolicy(value["policy"]), value["soak"]),
             stage_jobs=frozenset(value["stage_jobs"]),
             **{name: value[name] for name in plain},
         )
