@@ -126,3 +126,8 @@ class SupersededError(PromoterError):
     def __init__(self, message: str, *, by: str) -> None:
         super().__init__(message)
         self.by = by
+
+
+def said(error: BaseException) -> str:
+    """Return an error's message with its notes: how far many small actions came before it."""
+    return "; ".join((str(error), *getattr(error, "__notes__", ())))

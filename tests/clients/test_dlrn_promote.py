@@ -288,3 +288,23 @@ def test_somebody_else_moves_the_label_right_after(
         with pytest.raises(ConflictError, match="somebody else"):
             shaky.promote(build, label)
     assert shaky.label_hash(label) == theirs
+
+
+def test_a_label_that_moved_since_the_caller_looked_is_left(
+    lab_dlrn: LabDlrn, shaky: DlrnClient, repo_proxy: FaultProxy, label: str
+) -> None:
+    """Somebody else moves it while the client looks whether the build can be promoted."""
+    old, build, theirs = lab_dlrn.build(), lab_dlrn.build(), lab_dlrn.build(extended=True)
+    nothing = shaky.current(label)
+    with lab_dlrn.client() as other:
+        first = other.promote(old, label)
+        with pytest.raises(ConflictError, match=f"{label} was moved to {old} by 'promoter' since"):
+            shaky.promote(build, label, expected=nothing)
+        repo_proxy.add(
+            Fault("/delorean.repo", "HEAD", through=True, effect=lambda: other.promote(theirs, label))
+        )
+        with pytest.raises(ConflictError, match=f"{label} was moved to {theirs} by 'promoter' since"):
+            shaky.promote(build, label, expected=first)
+    assert [row.build for row in shaky.promotions(label)] == [theirs, old]
+    assert shaky.label_hash(label) == theirs
+    assert shaky.promote(build, label, expected=shaky.current(label)).build == build

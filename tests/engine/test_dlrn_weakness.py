@@ -162,3 +162,18 @@ def test_rule_3_a_promotion_is_committed_once(alone: Alone, done: str, blind: bo
     assert (alone.linked(label), alone.linked(f"previous-{label}")) == (alone.new.path, alone.old.path)
     assert len(alone.api.seen("POST", "/api/promote")) == (2 if done == BOTH else 3)
     promote.verify(alone.promotion, alone)
+
+
+@DONE
+def test_rule_3_a_build_is_tested_again_once(alone: Alone, done: str) -> None:
+    """It holds the label before: neither its old row nor the link says whether CI was asked anew."""
+    label = alone.rdo.candidate_label
+    first = alone.rdo.dlrn.current(label)
+    assert first is not None
+    alone.api.add(fault(alone, done, label, alone.old, blind=False))
+    admission = admit(alone.old, CandidateRules(label, ()), alone.dlrn, again=True)
+    assert admission.entry == alone.rdo.dlrn.current(label)
+    assert admission.entry is not None
+    assert admission.entry.timestamp > first.timestamp
+    assert alone.builds(label) == [alone.old, alone.old]
+    assert len(alone.api.seen("POST", "/api/promote")) == (1 if done == BOTH else 2)

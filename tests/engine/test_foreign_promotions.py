@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from lab import dlrn as lab_dlrn
 from lab.faults import Fault
 from lab.lab import Lab
 from rdo_promoter.clients.dlrn import DlrnClient
+from rdo_promoter.clients.image_server import ImageServer
 from rdo_promoter.engine import promote
 from rdo_promoter.engine.candidate import CandidateRules, admit
 from rdo_promoter.errors import ConflictError
@@ -90,6 +92,77 @@ def test_between_any_two_phases(
         run.go(phase)
     assert told == 10
     assert observer.look(run).rows["label"][0] == run.new.full_hash
+
+
+def right_after(
+    monkeypatch: pytest.MonkeyPatch,
+    owner: object,
+    name: str,
+    act: Callable[[], object],
+    *,
+    when: Callable[..., bool] = lambda *_, **__: True,
+) -> None:
+    """Let something happen right after each call of a function, which does its work as ever.
+
+    :param when: called with the function's arguments; whether it happens after this call.
+    """
+    function = getattr(owner, name)
+
+    def then(*args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        if when(*args, **kwargs):
+            act()
+        return result
+
+    monkeypatch.setattr(owner, name, then)
+
+
+def test_between_the_last_question_of_a_phase_and_its_first_write(
+    run: Run, world: World, somebody: DlrnClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With retries, minutes pass while a phase looks at what is to be done."""
+    (_, foreign), label = world.take(), run.rdo.label
+    last_questions: dict[str, tuple[object, str, Callable[..., bool]]] = {
+        "tag in rdo": (promote, "_registry_plan", lambda *_: True),
+        "tag in quay": (promote, "_registry_plan", lambda *_: True),
+        "link on images": (promote, "_server_plan", lambda *_: True),
+        "link on rh1": (ImageServer, "set_link", lambda _, link, __: link.startswith("previous-")),
+        "commit": (DlrnClient, "_check_promotable", lambda _, build: build == run.new),
+    }
+    for phase in run.phases():
+        if question := last_questions.get(phase.name):
+            before = observer.look(run)
+            owner, name, when = question
+            with monkeypatch.context() as patch:
+                right_after(patch, owner, name, lambda: somebody.promote(foreign, label), when=when)
+                with pytest.raises(ConflictError, match=f"{foreign}"):
+                    run.go(phase)
+            after = observer.look(run)
+            assert after.rows["label"] == (foreign.full_hash, *before.rows["label"])
+            assert after.tags == before.tags
+            assert [links["label"] for links in after.links.values()] == [
+                links["label"] for links in before.links.values()
+            ]
+            somebody.promote(run.old, label)
+        run.go(phase)
+    assert observer.look(run).rows["label"][0] == run.new.full_hash
+
+
+def test_while_a_build_is_looked_at_that_is_to_be_admitted(
+    alone: Alone, world: World, somebody: DlrnClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (_, foreign), label = world.take(), alone.rdo.candidate_label
+    right_after(
+        monkeypatch,
+        DlrnClient,
+        "_check_promotable",
+        lambda: somebody.promote(foreign, label),
+        when=lambda _, build: build == alone.new,
+    )
+    with pytest.raises(ConflictError, match=f"{label} was moved to {foreign} by 'ci' since"):
+        admit(alone.new, CandidateRules(label, ()), alone.dlrn)
+    assert alone.builds(label) == [foreign, alone.old]
+    assert alone.linked(label) == foreign.path
 
 
 def test_while_the_previous_label_is_written(alone: Alone, world: World, somebody: DlrnClient) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from lab import dlrn as lab_dlrn
 from lab.images import kind_of, push_build
+from lab.ports import free_port
 from rdo_promoter.clients.registry.manifest import DOCKER_LIST, OCI_INDEX
 from rdo_promoter.engine import promote
 from rdo_promoter.errors import ConflictError, PreflightError, SupersededError, UnfinishedError
@@ -210,6 +211,41 @@ def test_an_image_that_vanishes_when_labels_have_moved_is_told_as_unfinished(rdo
         "image server rh1: the link",
     )
     assert rdo.state().label is None
+
+
+def test_a_login_that_may_not_push_is_told_with_what_has_moved(rdo: Rdo) -> None:
+    (build,) = rdo.candidates(1)
+    rdo.ci_builds(build)
+    rdo.promote(build, steps=5)
+    quay = rdo.lab.registries.quay
+    assert quay.issuer is not None
+    with quay.client(username="reader", password=quay.issuer.password("reader")) as reader:
+        rdo._registries["quay"] = reader
+        with pytest.raises(UnfinishedError) as unfinished:
+            promote.tag_in(rdo.promotion(build), rdo, "quay", None)
+    (problem,) = unfinished.value.problems
+    assert "gave the login 'reader' does not allow" in problem
+    assert f"0 of {len(CONTAINERS)} were finished when the first error ended the rest" in problem
+    assert unfinished.value.moved == (f"registry dockerhub: {len(CONTAINERS)} of {len(CONTAINERS)} tags",)
+
+
+def test_a_conflict_is_told_also_while_a_registry_cannot_be_asked(rdo: Rdo) -> None:
+    old, new, foreign = rdo.candidates(3)
+    for build in (old, new):
+        rdo.ci_builds(build)
+    rdo.promote(old)
+    rdo.promote(new, steps=5)
+    rdo.dlrn.promote(foreign, rdo.label)
+    # Nothing listens there.
+    with rdo.lab.registries.quay.client(retries=0) as dead:
+        dead._transport.url = f"https://127.0.0.1:{free_port()}"
+        rdo._registries["quay"] = dead
+        with pytest.raises(ConflictError, match=f"moved it to {foreign} meanwhile") as conflict:
+            promote.link_on(rdo.promotion(new), rdo, "images", old)
+    assert [line[4:] for line in str(conflict.value).splitlines() if line.startswith("  - ")] == [
+        f"registry dockerhub: {len(CONTAINERS)} of {len(CONTAINERS)} tags",
+        "registry quay: not known, it cannot be asked now",
+    ]
 
 
 def test_dlrn_does_not_move_while_a_tag_is_left(rdo: Rdo) -> None:

@@ -113,7 +113,8 @@ class Dlrn:
     def check_may_promote(self, label: str) -> None:
         """Let everybody promote."""
 
-    def promote(self, build: DlrnHash, label: str) -> PromotionRow:
+    def promote(self, build: DlrnHash, label: str, *, expected: PromotionRow | None) -> PromotionRow:
+        assert expected == self.current(label)
         if self.fails:
             self.fails -= 1
             raise ServiceError("503")

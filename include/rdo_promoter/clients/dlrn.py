@@ -6,6 +6,7 @@ import logging
 import random
 import time
 from itertools import takewhile
+from types import EllipsisType
 
 from rdo_promoter.clients import dlrn_answers
 from rdo_promoter.clients.dlrn_read import DlrnReader, about, build_fields
@@ -56,14 +57,17 @@ class DlrnClient(DlrnReader):
             return
         raise AnswerError(f"{where}: DLRN knows a build that cannot exist: {answer}")
 
-    def promote(self, build: DlrnHash, label: str) -> PromotionRow:
+    def promote(
+        self, build: DlrnHash, label: str, *, expected: PromotionRow | EllipsisType | None = ...
+    ) -> PromotionRow:
         """Move a label to a build and return the promotion as DLRN then tells it.
 
         DLRN moves the link first and writes the row second, and neither is undone when the other fails;
         posting twice writes two rows. So an answer that is lost, or a 5xx, is followed by a look at both.
-        It is posted again only when they show that the label is not there yet. When the label named the
-        build all along, both show it, and nothing is posted again.
+        It is posted again unless there is a new row of the build, and the link names it.
 
+        :param expected: the label's newest row when this was decided, None when it had none; whatever the
+            label names is overwritten when not given.
         :raises ConfigError: when nobody may promote to the label, or the build is one component's.
         :raises NotFoundError: when DLRN does not know the build or has purged it; nothing was changed.
         :raises ConflictError: when somebody else moved the label meanwhile.
@@ -72,7 +76,14 @@ class DlrnClient(DlrnReader):
         """
         check_label(label)
         self._check_promotable(build)
+        # Last of all: what was asked before may have taken minutes.
         before = self.current(label)
+        if expected is not ... and before != expected:
+            raise ConflictError(
+                f"{label} was moved to {before.build if before else 'nothing'} "
+                f"by {before.user if before else 'somebody'!r} since it was decided to promote {build} to "
+                "it; it is left there; look at both and promote the right one again"
+            )
         if not self._post_promotion(build, label, before):
             log.warning("%s: DLRN's answer was lost, %s names the build", build, label)
         rows = self.promotions(label, limit=_POSTS + 1)
@@ -190,7 +201,8 @@ class DlrnClient(DlrnReader):
                 f"{label} was moved to {row.build} by {row.user!r} while {build} was being promoted to it; "
                 "look at both and promote the right one again"
             )
-        return row is not None and row.build == build and self.label_hash(label) == build
+        # A build that is tested again held the label before: its old row says nothing of this promotion.
+        return row not in (None, before) and self.label_hash(label) == build
 
 
 def _same_result(one: Vote, other: Vote) -> bool:

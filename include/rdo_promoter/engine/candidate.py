@@ -127,7 +127,7 @@ def admit(
         return Admission(None, refused)
     if dry_run:
         return Admission(None, moved=True)
-    row = dlrn.promote(build, rules.label)
+    row = dlrn.promote(build, rules.label, expected=holder)
     log.info(
         "%s DLRN: %s %s -> %s",
         build.short,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from rdo_promoter.clients.dlrn import DlrnClient
 from rdo_promoter.clients.image_server import ImageServer
@@ -31,15 +30,6 @@ def observe(promotion: Promotion, services: Services, *, checksums: bool = True)
     :param checksums: read every image file whole and compare it with its ``.md5``; without, the files'
         presence alone is looked at.
     """
-    elsewhere = observe_elsewhere(promotion, services, checksums=checksums)
-    return replace(elsewhere, dlrn=observe_dlrn(promotion, services.dlrn))
-
-
-def observe_elsewhere(promotion: Promotion, services: Services, *, checksums: bool) -> Observed:
-    """Observe registries and image servers, and leave DLRN out.
-
-    :param checksums: as in `observe`.
-    """
     names = promotion.registries
     if promotion.source is not None:
         names = tuple(dict.fromkeys((promotion.source, *names)))
@@ -47,11 +37,9 @@ def observe_elsewhere(promotion: Promotion, services: Services, *, checksums: bo
     for name in promotion.servers:
         with services.server(name) as server:
             servers[name] = observe_server(promotion, server, checksums=checksums)
-    return Observed(
-        dlrn=DlrnState(),
-        registries={name: observe_registry(promotion, services, name) for name in names},
-        servers=servers,
-    )
+    registries = {name: observe_registry(promotion, services, name) for name in names}
+    # DLRN last: its label is what others move.
+    return Observed(observe_dlrn(promotion, services.dlrn), registries, servers)
 
 
 def observe_registry(promotion: Promotion, services: Services, name: str) -> RegistryState:

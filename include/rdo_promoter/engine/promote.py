@@ -10,9 +10,10 @@ The steps in their order, each of which may be run again at any time::
     commit         DLRN's previous-<label>, then DLRN's label: the commit point
     verify         read everything back                                         (changes nothing)
 
-Every step that changes something first asks `check_turn` whether the label is where the plan found it. A
-build that is not newer than the label's holder is superseded in `preflight`; later on a label that moved
-is a conflict, because something of this promotion may be in place already.
+Every step that changes something asks `check_turn` whether the label is where the plan found it: first of
+all, and again right before tags, a link or a label move. A build that is not newer than the label's holder
+is superseded in `preflight`; later on a label that moved is a conflict, because something of this promotion
+may be in place already.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from itertools import chain
 from rdo_promoter.clients.image_copy import copy_image
 from rdo_promoter.clients.image_server import ImageServer
 from rdo_promoter.clients.registry import CopyItem, CopyReport, copy, tag_all
-from rdo_promoter.engine.moved import moved_so_far, telling_conflicts, telling_what_has_moved
+from rdo_promoter.engine.moved import moved_elsewhere, telling_conflicts, telling_what_has_moved
 from rdo_promoter.engine.observe import (
     digests,
     observe,
@@ -83,12 +84,12 @@ class MirrorReport:
 def preflight(promotion: Promotion, services: Services) -> Preflight:
     """Observe everything, plan, and refuse when something is missing. Changes nothing.
 
-    :raises PreflightError: naming everything that is missing or wrong.
+    :raises PreflightError: naming everything that is missing or wrong; `UnfinishedError` when an earlier
+        try has moved labels already.
     :raises SupersededError: when a newer build holds the label.
     """
     found = look(promotion, services)
-    if found.plan.problems:
-        raise PreflightError(promotion.subject, found.plan.problems)
+    _refuse(promotion, services, found.plan.problems)
     return found
 
 
@@ -134,7 +135,7 @@ def check_turn(promotion: Promotion, services: Services, was: Build | None) -> P
     build = holder.build if holder else None
     if holder is None or build in (promotion.build, was):
         return holder
-    moved = moved_so_far(promotion, observe(promotion, services, checksums=False))
+    moved = moved_elsewhere(promotion, services)
     left = "".join(f"\n  - {line}" for line in moved) or " nothing"
     raise ConflictError(
         f"{promotion.subject}: {promotion.label} named {was or 'nothing'} when this was planned, and "
@@ -152,8 +153,7 @@ def copy_to(promotion: Promotion, services: Services, name: str, was: Build | No
     """
     check_turn(promotion, services, was)
     todo = _registry_plan(promotion, services, name)
-    if todo.problems:
-        _refuse(promotion, observe(promotion, services, checksums=False), todo.problems)
+    _refuse(promotion, services, todo.problems)
     log.info("%s %s: %d containers to copy", promotion.build.short, name, len(todo.copies))
     report = copy_under_hash_tag(promotion, services, name, {c.container: c.digest for c in todo.copies})
     left = _registry_plan(promotion, services, name).copies
@@ -202,8 +202,7 @@ def mirror_to(promotion: Promotion, services: Services, name: str, was: Build | 
                 size += copy_image(source, mirror, change.folder, change.image, change.md5)
                 log.info("%s %s", promotion.build.short, change)
             left = _server_plan(promotion, name, servers, holder)
-    if todo.problems:
-        _refuse(promotion, observe(promotion, services, checksums=False), todo.problems)
+    _refuse(promotion, services, todo.problems)
     if left.images:
         raise AnswerError(
             f"{promotion.subject}: after the copy to {name} {len(left.images)} images are not there: "
@@ -220,10 +219,11 @@ def check_copies(promotion: Promotion, services: Services) -> Observed:
     """
     observed = observe(promotion, services, checksums=False)
     found = plan(promotion, observed)
-    _refuse(promotion, observed, (*found.problems, *_not_done((*found.copies, *found.images))))
+    _refuse(promotion, services, (*found.problems, *_not_done((*found.copies, *found.images))))
     return observed
 
 
+@telling_what_has_moved
 def tag_in(promotion: Promotion, services: Services, name: str, was: Build | None) -> int:
     """Move the label's tag of every container in a registry; return how many moved.
 
@@ -232,17 +232,19 @@ def tag_in(promotion: Promotion, services: Services, name: str, was: Build | Non
     """
     check_turn(promotion, services, was)
     todo = _registry_plan(promotion, services, name)
-    if problems := (*todo.problems, *_not_done(todo.copies)):
-        _refuse(promotion, observe(promotion, services, checksums=False), problems)
+    _refuse(promotion, services, (*todo.problems, *_not_done(todo.copies)))
     namespace = services.namespace(name)
     for change in todo.tags:
         log.debug("%s %s", promotion.build.short, change)
     digests_by_repository = {f"{namespace}/{change.container}": change.digest for change in todo.tags}
+    # To look at all these tags may have taken minutes.
+    check_turn(promotion, services, was)
     moved = sum(tag_all(services.registry(name), digests_by_repository, promotion.label).values())
     log.info("%s %s: %d tags moved to %s", promotion.build.short, name, moved, promotion.label)
     return moved
 
 
+@telling_what_has_moved
 def link_on(promotion: Promotion, services: Services, name: str, was: Build | None) -> int:
     """Move the label's link on an image server, ``previous-`` first; return how many links moved.
 
@@ -255,15 +257,17 @@ def link_on(promotion: Promotion, services: Services, name: str, was: Build | No
         problems = (*todo.problems, *_not_done(todo.images))
         if not problems:
             for change in todo.links:
+                # The logins alone may have taken minutes.
+                check_turn(promotion, services, was)
                 servers[name].set_link(change.link, change.target)
                 log.info("%s %s", promotion.build.short, change)
             for note in todo.notes:
                 log.warning("%s %s", promotion.build.short, note)
-    if problems:
-        _refuse(promotion, observe(promotion, services, checksums=False), problems)
+    _refuse(promotion, services, problems)
     return len(todo.links)
 
 
+@telling_what_has_moved
 def commit(promotion: Promotion, services: Services, was: Build | None) -> PromotionRow:
     """Move DLRN's label, ``previous-`` first: the promotion is done with this.
 
@@ -275,20 +279,21 @@ def commit(promotion: Promotion, services: Services, was: Build | None) -> Promo
     :raises UnfinishedError: naming what is not in place, or why DLRN refuses, and what has moved.
     :raises ServiceError: when DLRN does not serve; naming what has moved.
     """
-    with telling_what_has_moved(promotion, services):
-        check_turn(promotion, services, was)
-        observed = check_copies(promotion, services)
-        found = plan(promotion, observed)
-        _refuse(promotion, observed, _not_done((*found.tags, *found.links)))
-        todo = plan_dlrn(promotion, observe_dlrn(promotion, services.dlrn))
-        for note in todo.notes:
-            log.warning("%s %s", promotion.build.short, note)
-        for change in todo.labels:
-            check_turn(promotion, services, was)
-            with telling_conflicts(promotion, services):
-                services.dlrn.promote(single(change.build), change.label)
-            log.info("%s %s", promotion.build.short, change)
-        row = check_turn(promotion, services, promotion.build)
+    check_turn(promotion, services, was)
+    observed = check_copies(promotion, services)
+    found = plan(promotion, observed)
+    _refuse(promotion, services, _not_done((*found.tags, *found.links)))
+    state = observe_dlrn(promotion, services.dlrn)
+    todo = plan_dlrn(promotion, state)
+    for note in todo.notes:
+        log.warning("%s %s", promotion.build.short, note)
+    for change in todo.labels:
+        holder = check_turn(promotion, services, was)
+        expected = holder if change.label == promotion.label else state.previous
+        with telling_conflicts(promotion, services):
+            services.dlrn.promote(single(change.build), change.label, expected=expected)
+        log.info("%s %s", promotion.build.short, change)
+    row = check_turn(promotion, services, promotion.build)
     assert row is not None
     return row
 
@@ -322,11 +327,11 @@ def _not_done(changes: Sequence[object]) -> tuple[str, ...]:
     return tuple(f"not done: {change}" for change in changes)
 
 
-def _refuse(promotion: Promotion, observed: Observed, problems: Sequence[str]) -> None:
+def _refuse(promotion: Promotion, services: Services, problems: Sequence[str]) -> None:
     """Raise what tells the truth about what has changed, if there are problems."""
     if not problems:
         return
-    if moved := moved_so_far(promotion, observed):
+    if moved := moved_elsewhere(promotion, services):
         raise UnfinishedError(promotion.subject, problems, moved)
     raise PreflightError(promotion.subject, problems)
 

@@ -11,7 +11,7 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from rdo_promoter.errors import PermanentError, SupersededError
+from rdo_promoter.errors import PermanentError, SupersededError, said
 from rdo_promoter.hooks.services import ConnectionServices
 from rdo_promoter.model.build import Build, build_from_json
 from rdo_promoter.triggers.names import BUILD_KEY, BUILD_TASK, REASON_KEY
@@ -89,7 +89,7 @@ class PromoterOperator(BaseOperator):
         except SupersededError as error:
             raise skip(context, str(error)) from error
         except PermanentError as error:
-            raise fail(context, f"{type(error).__name__}: {error}") from error
+            raise fail(context, f"{type(error).__name__}: {said(error)}") from error
 
     @abstractmethod
     def act(self, context: Context) -> Result | None:
