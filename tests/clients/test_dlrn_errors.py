@@ -52,6 +52,15 @@ def test_the_right_to_promote_is_looked_at_without_promoting(
         shaky.check_may_promote(label)
 
 
+def test_https_to_a_server_that_speaks_none_is_for_a_person(lab_dlrn: LabDlrn, label: str) -> None:
+    facts = lab_dlrn.facts
+    api, repo = (url.replace("http:", "https:") for url in (facts.api_url, facts.repo_url))
+    with lab_dlrn.client(api) as client, pytest.raises(ConfigError, match=r"DLRN: .* does not speak TLS"):
+        client.current(label)
+    with lab_dlrn.client(None, repo) as client, pytest.raises(ConfigError, match="does not speak TLS"):
+        client.label_hash(label)
+
+
 def test_password_beyond_latin_1_is_sent(lab_dlrn: LabDlrn) -> None:
     with lab_dlrn.client(password="日本語") as stranger, pytest.raises(AuthError, match="401"):
         stranger.check_credentials()

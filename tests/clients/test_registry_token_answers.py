@@ -152,6 +152,48 @@ def test_a_token_that_was_fetched_for_the_request_is_not_fetched_again() -> None
             assert (len(fake.requests), len(tokens.requests)) == (requests, requests - 1)
 
 
+@contextmanager
+def late(names: tuple[str, ...]) -> Iterator[FakeRegistry]:
+    """Run a registry that answers "later" once, until the token that lasts a second is over.
+
+    :param names: what the token server gives, one after the other; ``short`` lasts a second.
+    """
+    told: list[str] = []
+
+    def grant(method: str, path: str, before: int) -> Fault:
+        name = names[len(tokens.requests) - 1]
+        lasts = 1 if name == "short" else 300
+        return Answer(200, f'{{"token": "{name}", "expires_in": {lasts}}}'.encode())
+
+    def answer(method: str, path: str, before: int) -> Fault:
+        shown = asked.requests[-1][2].get("Authorization")
+        if shown == "Bearer good":
+            return INDEX
+        if shown == "Bearer short" and not told:
+            told.append(path)
+            return Answer(503, headers={"Retry-After": "1"})
+        return challenge(f"{tokens.url}/token", "")
+
+    with FakeRegistry(grant) as tokens, FakeRegistry(answer) as asked:
+        yield asked
+        assert len(tokens.requests) == len(names)
+
+
+def test_a_token_that_ends_while_a_request_is_repeated_is_fetched_anew() -> None:
+    with late(("good", "short", "good")) as asked, faulty(asked, **ACCESS) as registry:
+        assert registry.head("team/a", "current") is not None
+        assert registry.head("team/b", "current") is not None
+
+
+def test_a_refusal_of_a_token_that_is_over_is_not_for_good() -> None:
+    with (
+        late(("short",)) as asked,
+        faulty(asked, **ACCESS) as registry,
+        pytest.raises(ServiceError, match="its token's time was over"),
+    ):
+        registry.head("team/a", "current")
+
+
 def test_what_is_forbidden_with_a_token_is_not_tried_again() -> None:
     with (
         fakes(registry=lambda *_: Answer(403, b'{"errors": [{"code": "DENIED"}]}')) as (tokens, fake),

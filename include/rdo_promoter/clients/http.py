@@ -102,7 +102,8 @@ def send(
 
     :param service: who is asked, for messages, for example ``DLRN``.
     :raises ServiceError: when no whole answer came.
-    :raises ConfigError: when the server's certificate is not trusted, or the address is none.
+    :raises ConfigError: when the server's certificate is not trusted, it speaks no TLS, or the address is
+        none.
     """
     where = f"{method} {safe_url(url)}"
     try:
@@ -117,10 +118,19 @@ def send(
                 "if it has a CA of its own, write the path of that CA's certificate to 'ca' in the extra of "
                 "its Connection"
             ) from error
+        if no_tls(cause):
+            raise ConfigError(
+                f"{service}: {where}: it does not speak TLS at this address; use http:// or its TLS port"
+            ) from error
         raise ServiceError(f"{service} gave no answer to {where}: {_text(cause)}") from error
     except OSError as error:
         # What requests says when the file that `verify` names is missing.
         raise ConfigError(f"{service}: {where} was not sent: {error}") from error
+
+
+def no_tls(error: BaseException) -> bool:
+    """Tell whether an error says that the server speaks plain HTTP where TLS was tried."""
+    return isinstance(error, ssl.SSLError) and "WRONG_VERSION_NUMBER" in str(error)
 
 
 def attempts(response: requests.Response) -> int:

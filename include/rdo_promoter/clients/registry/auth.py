@@ -48,6 +48,11 @@ class Signature:
     token: Token | None = None
     fresh: bool = False
 
+    @property
+    def over(self) -> bool:
+        """Whether the token's time is over: a request may have been repeated for minutes."""
+        return self.token is not None and self.token.over
+
 
 class Auth:
     """Who asks one registry; may be used from several threads.
@@ -133,7 +138,7 @@ class Auth:
             return None
         # What the registry asks for counts, should it be more than what was foreseen.
         scopes = merged(used.scopes, challenge.scopes)
-        if used.fresh and scopes == used.scopes:
+        if used.fresh and not used.over and scopes == used.scopes:
             return None
         self._challenge = challenge
         return _bearer(scopes, self._tokens.get(challenge, scopes, stale=used.token))

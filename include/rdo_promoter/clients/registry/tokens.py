@@ -37,6 +37,11 @@ class Token:
     value: str = field(repr=False)
     until: float
 
+    @property
+    def over(self) -> bool:
+        """Whether its time is over."""
+        return time.monotonic() >= self.until
+
 
 class Tokens:
     """The tokens of one registry, one for each set of scopes; may be used from several threads.
@@ -154,4 +159,4 @@ def _outworn(kept: Future[Token], stale: Token | None) -> bool:
     if kept.exception() is not None:
         return True
     token = kept.result()
-    return token is stale or time.monotonic() >= token.until
+    return token is stale or token.over

@@ -9,7 +9,7 @@ import requests
 import urllib3
 
 from rdo_promoter.clients.registry.auth import Auth, Signature
-from rdo_promoter.clients.registry.wire import details, exchange, open_session, says_later, unanswered
+from rdo_promoter.clients.registry.wire import codes, details, exchange, open_session, says_later, unanswered
 from rdo_promoter.errors import (
     AnswerError,
     AuthError,
@@ -18,6 +18,9 @@ from rdo_promoter.errors import (
     PromoterError,
     ServiceError,
 )
+
+#: What a registry says of an upload that it does not know any more: another one can be begun.
+_FORGOTTEN = frozenset({"BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID"})
 
 
 class StaleTokenError(ServiceError):
@@ -126,7 +129,8 @@ class Transport:
         :param stream: leave the answer's body to the caller, who closes the answer.
         :raises AuthError: for 401 and 403, and when the token server refuses the login.
         :raises NotFoundError: for 404.
-        :raises ServiceError: for 429 and 5xx after the retries, and when there is no answer.
+        :raises ServiceError: for 429 and 5xx after the retries, when there is no answer, and when the
+            registry has forgotten an upload.
         :raises StaleTokenError: when a stream was refused and there is another token now.
         :raises ConfigError: when the certificate cannot be verified.
         :raises AnswerError: for anything else.
@@ -184,8 +188,12 @@ class Transport:
     def _refused(self, what: str, response: requests.Response, signature: Signature) -> PromoterError:
         status = response.status_code
         message = f"{self.where(what)}: answered {status} {response.reason}{details(response)}"
+        if status == 401 and signature.over:
+            return ServiceError(f"{message}; its token's time was over when this was answered", status=status)
         if status in (401, 403):
             return AuthError(f"{message}; {self.auth.refusal(response, signature)}")
+        if _FORGOTTEN & codes(response):
+            return ServiceError(message, status=status)
         if status == 404:
             return NotFoundError(message)
         if says_later(status):

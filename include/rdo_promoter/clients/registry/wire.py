@@ -12,7 +12,7 @@ import requests
 from pydantic import BaseModel, ValidationError
 from requests.auth import AuthBase
 
-from rdo_promoter.clients.http import RETRY_STATUS, make_session
+from rdo_promoter.clients.http import RETRY_STATUS, make_session, no_tls
 from rdo_promoter.errors import ConfigError, PromoterError, ServiceError
 from rdo_promoter.model.text import one_line
 
@@ -82,13 +82,14 @@ def says_later(status: int) -> bool:
     return status in RETRY_STATUS or status >= 500 or status == 408
 
 
+def codes(response: requests.Response) -> frozenset[str]:
+    """Return the codes of the problems that the server names, as ``BLOB_UNKNOWN``."""
+    return frozenset(problem.code for problem in _problems(response))
+
+
 def details(response: requests.Response) -> str:
     """Return the server's own words, when it has any, in parentheses."""
-    try:
-        problems = _Problems.model_validate_json(response.content).errors
-    except (ValidationError, requests.RequestException):
-        return ""
-    words = "; ".join(f"{problem.code}: {problem.message}" for problem in problems)
+    words = "; ".join(f"{problem.code}: {problem.message}" for problem in _problems(response))
     return f" ({one_line(words[:_DETAIL_MAX])})" if words else ""
 
 
@@ -104,13 +105,20 @@ def unanswered(where: str, error: Exception) -> PromoterError:
             f"{where}: its certificate could not be verified ({reason}); if it has a CA of its own, write "
             "the path of that CA's certificate to 'ca' in the extra of its Connection"
         )
-    if any(isinstance(cause, ssl.SSLError) for cause in chain) and "WRONG_VERSION_NUMBER" in reason:
+    if any(no_tls(cause) for cause in chain):
         return ConfigError(f"{where}: it does not speak TLS at this address; use http:// or its TLS port")
     if isinstance(error, requests.exceptions.InvalidURL):
         return ConfigError(f"{where}: the address cannot be used ({reason})")
     if not isinstance(error, requests.RequestException) and "CA certificate" in str(error):
         return ConfigError(f"{where}: the CA file that its Connection names cannot be read ({error})")
     return ServiceError(f"{where}: no answer ({reason})")
+
+
+def _problems(response: requests.Response) -> tuple[_Problem, ...]:
+    try:
+        return _Problems.model_validate_json(response.content).errors
+    except (ValidationError, requests.RequestException):
+        return ()
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
