@@ -140,6 +140,20 @@ class AirflowApi:
                 lines += [f"{error['exc_type']}: {error['exc_value']}" for error in errors]
         return "\n".join(lines)
 
+    def question(self, dag_id: str, run_id: str, task_id: str) -> Mapping[str, Any] | None:
+        """Return what a task asks people, None when it asks nothing."""
+        path = f"{_task_path(dag_id, run_id, task_id)}/-1/hitlDetails"
+        return self._ask("GET", path, missing_ok=True) or None
+
+    def answer(self, dag_id: str, run_id: str, task_id: str, option: str, **form: object) -> None:
+        """Answer what a task asks.
+
+        :param option: what is chosen.
+        :param form: the form's fields; all that the question has.
+        """
+        path = f"{_task_path(dag_id, run_id, task_id)}/-1/hitlDetails"
+        self._ask("PATCH", path, json={"chosen_options": [option], "params_input": form})
+
     def clear(
         self, dag_id: str, run_id: str, task_ids: Collection[str], *, downstream: bool = False
     ) -> list[str]:

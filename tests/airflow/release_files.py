@@ -28,11 +28,15 @@ RELEASES = (
     "cut",
     "renamed",
     "secret",
+    "asked",
     *SHAKY,
 )
 
 #: So short that a test can wait for the deadline; that test lets all votes come before it looks.
-SHORT = {"failed": "25s"}
+SHORT = {"failed": "25s", "asked": "40s"}
+
+#: Releases that ask a person when jobs are missing.
+ASKING = ("asked",)
 
 
 def release_file(name: str, lab: Lab) -> str:
@@ -44,7 +48,9 @@ def release_file(name: str, lab: Lab) -> str:
         "link_on": ["images"],
         "mirror_to": ["rh1"],
     }
-    quick = {"within": within, "retry_delay": "5s"}
+    quick: dict[str, object] = {"within": within, "retry_delay": "5s"}
+    if name in ASKING:
+        quick["on_missing"] = "ask"
     upstream = [
         {"candidate": {"label": f"{name}-ci-testing"}},
         {"wait_for": {"name": "builds", "jobs": [f"periodic-{name}-build"], "within": "4h"}},

@@ -41,8 +41,9 @@ def test_a_build_goes_from_consistent_through_both_stages(world: World) -> None:
     assert release.state().label == old.full_hash
     release.vote(build, "periodic-main-test2-internal")
     release.vote(build, "test1")
-    tasks = run.wait_for("upstream.promote.verify", deadline=150)
-    assert tasks[test1].state == "success"
+    run.wait_for("upstream.promote.verify", deadline=150)
+    # The gate has noticed the rerun itself; the row turns green when it is looked at again.
+    tasks = run.wait_for(test1)
     assert tasks[test2].state == "skipped"
     assert run.reason(test2) == "replaced by periodic-main-test2-internal"
 
@@ -212,7 +213,7 @@ def test_ticks_that_have_nothing_to_do_end_as_skipped_and_say_why(world: World) 
     assert busy.reason("upstream.candidate") == f"CI busy with {first.full_hash}"
     states = busy.states()
     assert {states.pop("source.build"), states.pop("upstream.start")} == {"success"}
-    joins = [states.pop(name) for name in list(states) if name.endswith(".votes_in")]
+    joins = [states.pop(name) for name in list(states) if name.endswith((".votes_in", ".settled"))]
     assert set(joins) == {"success"}  # empty tasks that do nothing
     assert set(states.values()) == {"skipped"}
     assert (
