@@ -24,6 +24,9 @@ from rdo_promoter.triggers.links import VotesLink, links
 from rdo_promoter.triggers.outcome import Finding, Known, find
 from rdo_promoter.triggers.terms import Terms, read_since
 
+#: Tries of a gate.
+_TRIES = 40
+
 #: Whether it was said that only a rerun can save the build; survives retries and clears.
 _DOOMED_SAID = "doomed_said"
 
@@ -45,6 +48,10 @@ class GateOperator(PromoterOperator):
     operator_extra_links = (VotesLink(),)
 
     def __init__(self, *, terms: Terms, release_jobs: Sequence[str] = (), since: str, **kwargs: Any) -> None:
+        # Each question that is asked anew costs a try, besides those that outages cost.
+        kwargs["retries"] = _TRIES
+        # It would end the waiting.
+        kwargs["execution_timeout"] = None
         super().__init__(**kwargs)
         self.terms = terms
         self.release_jobs = tuple(release_jobs)
