@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from airflow.sdk import Context
@@ -17,7 +19,7 @@ from rdo_promoter.model.decisions import Answer, Decisions, Doomed
 from rdo_promoter.model.verdict import JobState
 from rdo_promoter.operators.base import PromoterOperator, Result, fail, is_dry_run, run_build, skip
 from rdo_promoter.operators.gate_question import entries, question
-from rdo_promoter.operators.question import Reply, ask, read_reply
+from rdo_promoter.operators.question import Reply, ask, read_reply, recorded_reply
 from rdo_promoter.triggers.dlrn import LabelsSource, VotesSource
 from rdo_promoter.triggers.gate import Call, GateTrigger, call
 from rdo_promoter.triggers.links import VotesLink, links
@@ -31,6 +33,20 @@ _TRIES = 40
 _DOOMED_SAID = "doomed_said"
 
 
+@dataclass(frozen=True)
+class Asked:
+    """How far asking people has come in a try of a gate.
+
+    :param jobs: the jobs that the open question is about; none when no question is open.
+    :param until: how long it stays open, seconds since the epoch.
+    :param before: a question was asked in this try and has been answered.
+    """
+
+    jobs: list[str] = field(default_factory=list)
+    until: int = 0
+    before: bool = False
+
+
 class GateOperator(PromoterOperator):
     """Let the build through when the votes in DLRN, and waivers, meet the criteria.
 
@@ -41,13 +57,22 @@ class GateOperator(PromoterOperator):
     :param terms: what is waited for.
     :param release_jobs: the jobs that any stage of the release requires, to tell waivers of unknown ones.
     :param since: when the build got the candidate label, seconds since the epoch; templated.
+    :param look_again: seconds until it looks again without being woken: the release file may have changed.
     """
 
     template_fields: Sequence[str] = ("since",)
     ui_color = "#fdf3d8"
     operator_extra_links = (VotesLink(),)
 
-    def __init__(self, *, terms: Terms, release_jobs: Sequence[str] = (), since: str, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        terms: Terms,
+        release_jobs: Sequence[str] = (),
+        since: str,
+        look_again: float = 600,
+        **kwargs: Any,
+    ) -> None:
         # Each question that is asked anew costs a try, besides those that outages cost.
         kwargs["retries"] = _TRIES
         # It would end the waiting.
@@ -56,35 +81,31 @@ class GateOperator(PromoterOperator):
         self.terms = terms
         self.release_jobs = tuple(release_jobs)
         self.since = since
+        self.look_again = look_again
 
     def act(self, context: Context) -> Result:
         """Decide now, or wait until there is something to decide."""
-        return self._decide(context, asked_before=False)
+        return self._decide(context, Asked())
 
     def execute_complete(
-        self,
-        context: Context,
-        event: Mapping[str, Any],
-        asked: Sequence[str] = (),
-        asked_before: bool = False,
+        self, context: Context, event: Mapping[str, Any], asked: Mapping[str, Any] | None = None
     ) -> Result | None:
         """Go on after having waited.
 
         :param event: why the trigger woke the gate, or what a person answered.
-        :param asked: the jobs that the open question is about; none when there is none.
-        :param asked_before: a question was asked in this try.
+        :param asked: how far asking people has come in this try.
         """
 
         def go_on() -> Result:
-            if asked and (reply := read_reply(event)):
-                self._take(context, reply, asked)
-            elif asked and event.get("call") == Call.LATE:
-                return self._decide(context, asked_before=True, unanswered=True)
-            return self._decide(context, asked_before=asked_before or bool(asked))
+            so_far = Asked(**(asked or {}))
+            if so_far.jobs and (reply := read_reply(event) or recorded_reply(context)):
+                self._take(context, reply, so_far.jobs)
+                so_far = Asked(before=True)
+            return self._decide(context, so_far)
 
         return self.guarded(context, go_on)
 
-    def _decide(self, context: Context, *, asked_before: bool, unanswered: bool = False) -> Result:
+    def _decide(self, context: Context, asked: Asked) -> Result:
         build = run_build(context)
         known, finding = self._look(build)
         for key, address in links(votes=known.votes.page).items():
@@ -105,18 +126,25 @@ class GateOperator(PromoterOperator):
                 self._doom(context, build, finding)
                 store.set(_DOOMED_SAID, True, retention=NEVER_EXPIRE)
                 said = True
-        if not finding.late:
-            return self._wait(build, doomed_said=said, asked_before=asked_before)
+        if finding.late:
+            asked = self._ask(context, build, finding, asked)
+        return self._wait(build, asked, doomed_said=said)
+
+    def _ask(self, context: Context, build: Build, finding: Finding, asked: Asked) -> Asked:
+        """Ask a person what to do about the missing jobs, or leave the question open that there is."""
+        jobs = [result.job for result in finding.verdict.blocking]
+        unanswered = bool(asked.jobs) and finding.now >= asked.until
         if unanswered or not self.terms.ask:
             raise self._not_met(context, build, finding, unanswered=unanswered)
-        if asked_before:
+        if asked.jobs == jobs:
+            return asked
+        if asked.jobs or asked.before:
             # Airflow keeps one question a try, and shows the text of the first one.
             raise AirflowException(f"{build.short} jobs are still missing: asked anew in the next try")
         until = finding.now + self.terms.answer_within
         ask(context, question(build, finding, until=until))
-        jobs = [result.job for result in finding.verdict.blocking]
         self.log.info("%s asked what to do about %s", build.short, ", ".join(jobs))
-        return self._wait(build, doomed_said=said, until=until, asked=jobs)
+        return Asked(jobs, until)
 
     def _look(self, build: Build) -> tuple[Known, Finding]:
         terms = self.terms
@@ -127,25 +155,18 @@ class GateOperator(PromoterOperator):
         )
         return known, find(terms, build, read_since(self.since, terms.gate), known)
 
-    def _wait(
-        self,
-        build: Build,
-        *,
-        doomed_said: bool,
-        until: int | None = None,
-        asked: Sequence[str] = (),
-        asked_before: bool = False,
-    ) -> NoReturn:
+    def _wait(self, build: Build, asked: Asked, *, doomed_said: bool) -> NoReturn:
         self.defer(
             trigger=GateTrigger(
                 terms=self.terms.to_json(),
                 build=build.to_json(),
                 since=read_since(self.since, self.terms.gate),
-                until=until,
+                until=asked.until if asked.jobs else None,
                 doomed_said=doomed_said,
+                again=self.look_again,
             ),
             method_name="execute_complete",
-            kwargs={"asked": list(asked), "asked_before": asked_before},
+            kwargs={"asked": dataclasses.asdict(asked)},
         )
 
     def _report(self, build: Build, finding: Finding, known: Known) -> None:

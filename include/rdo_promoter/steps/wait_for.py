@@ -25,7 +25,7 @@ class WaitFor(Step):
     :param within: seconds since the build got the candidate label; a job without a pass by then fails.
     :param alternatives: jobs that may pass in place of a listed one.
     :param retry_delay: seconds until the row of a failed job is looked at again. The gate notices a rerun
-        within one poll.
+        within one poll, and as often as this whether the release file has been edited.
     :param soak: how long the build has to have been a candidate at least, whatever the votes say.
     :param fail_fast: end the stage as soon as a job and all its alternatives failed, and wait for no rerun.
     :param on_missing: when the time is over and jobs have not passed: ``fail``, or ``ask`` a person in
@@ -156,6 +156,8 @@ class WaitFor(Step):
                 terms=terms,
                 release_jobs=sorted(context.release_jobs),
                 since=context.since,
+                # A trigger that fires before the scheduler has taken in that the task waits fails the task.
+                look_again=max(self.retry_delay, 15),
             )
             first: list[BaseOperator] = list(chain.tail)
             for sensor in sensors:

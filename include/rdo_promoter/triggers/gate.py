@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from enum import StrEnum
 from typing import Any
 
@@ -22,6 +24,7 @@ class Call(StrEnum):
     LOST = "lost"
     DOOMED = "doomed"
     LATE = "late"
+    AGAIN = "again"
 
 
 class GateTrigger(BaseTrigger):
@@ -32,6 +35,7 @@ class GateTrigger(BaseTrigger):
     :param since: when it got the candidate label, seconds since the epoch.
     :param until: wake the gate at this time, seconds since the epoch by DLRN's clock; None for the deadline.
     :param doomed_said: it is known that only a rerun can save the build.
+    :param again: seconds until the gate is woken anyway: the release file may have changed what it waits for.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class GateTrigger(BaseTrigger):
         since: int,
         until: int | None = None,
         doomed_said: bool = False,
+        again: float = 600,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's has no annotations
         self.terms = dict(terms)
@@ -49,10 +54,11 @@ class GateTrigger(BaseTrigger):
         self.since = since
         self.until = until
         self.doomed_said = doomed_said
+        self.again = again
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what the trigger is made from again."""
-        names = ("terms", "build", "since", "until", "doomed_said")
+        names = ("terms", "build", "since", "until", "doomed_said", "again")
         return f"{__name__}.GateTrigger", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -63,12 +69,15 @@ class GateTrigger(BaseTrigger):
             self.log.info(
                 "%s waiting for %d jobs until %s", build.short, len(terms.criteria.jobs), utc(until)
             )
-            known = await wait_until(
-                listening, self.log, lambda known: self._call(terms, build, known) is not None
-            )
-            call = self._call(terms, build, known)
-            self.log.info("%s woken: %s", build.short, call)
-            yield TriggerEvent({"call": str(call)})  # type: ignore[no-untyped-call]  # as above
+            woken = Call.AGAIN
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.again):
+                    known = await wait_until(
+                        listening, self.log, lambda known: self._call(terms, build, known) is not None
+                    )
+                    woken = self._call(terms, build, known) or woken
+            self.log.info("%s woken: %s", build.short, woken)
+            yield TriggerEvent({"call": str(woken)})  # type: ignore[no-untyped-call]  # as above
 
     def _call(self, terms: Terms, build: Build, known: Known) -> Call | None:
         if known.labels is None or known.decisions is None:
