@@ -120,18 +120,19 @@ def test_a_gates_trigger_is_made_again_from_what_it_serializes() -> None:
 
 def test_what_is_asked() -> None:
     rows = [Vote("a", False, EARLY, "https://logs/a"), Vote("b", False, EARLY, "javascript:alert(1)")]
-    asked = question(OURS, finding(rows, LATE), until=LATE + 86_400)
+    asked = question(OURS, finding(rows, LATE), within=86_400)
     assert asked.subject == f"{OURS.full_hash}: 2 of 2 jobs have not passed"
     lines = asked.body.splitlines()
     assert "- a: failed, [its log](<https://logs/a>)" in lines
     assert "- b: failed" in lines
-    assert "Without an answer until 2023-11-15 23:13:20Z" in asked.body
+    assert "At 2023-11-14 23:13:20Z these jobs" in asked.body
+    assert "open for 24 h" in asked.body
     assert set(asked.form) == {"reason", "hours"}
 
 
 @pytest.mark.parametrize("hostile", ["<script>x</script>", "[a](javascript:b)", "a\n# b", "`x`", "a|b"])
 def test_names_of_jobs_cannot_draw_anything(hostile: str) -> None:
-    asked = question(OURS, finding([], LATE, jobs=(hostile,), alternatives={}), until=LATE)
+    asked = question(OURS, finding([], LATE, jobs=(hostile,), alternatives={}), within=86_400)
     (line,) = (line for line in asked.body.splitlines() if line.endswith(": missing"))
     for character in "<>[]()`#|":
         assert line.count(character) == line.count("\\" + character)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.execution_time.context import NEVER_EXPIRE
+from pydantic import JsonValue
 
 from rdo_promoter.hooks.decisions import DecisionsReader
 from rdo_promoter.hooks.ledger import ledger
@@ -26,8 +27,8 @@ from rdo_promoter.triggers.links import VotesLink, links
 from rdo_promoter.triggers.outcome import Finding, Known, find
 from rdo_promoter.triggers.terms import Terms, read_since
 
-#: Tries of a gate.
-_TRIES = 40
+#: The jobs that the gate's question names; Airflow keeps that, too, over retries and clears.
+_NAMED = "named_in_question"
 
 #: Whether it was said that only a rerun can save the build; survives retries and clears.
 _DOOMED_SAID = "doomed_said"
@@ -35,16 +36,14 @@ _DOOMED_SAID = "doomed_said"
 
 @dataclass(frozen=True)
 class Asked:
-    """How far asking people has come in a try of a gate.
+    """The question that a gate has open.
 
-    :param jobs: the jobs that the open question is about; none when no question is open.
+    :param jobs: the jobs that an answer is about; none when no question is open.
     :param until: how long it stays open, seconds since the epoch.
-    :param before: a question was asked in this try and has been answered.
     """
 
     jobs: list[str] = field(default_factory=list)
     until: int = 0
-    before: bool = False
 
 
 class GateOperator(PromoterOperator):
@@ -73,8 +72,6 @@ class GateOperator(PromoterOperator):
         look_again: float = 600,
         **kwargs: Any,
     ) -> None:
-        # Each question that is asked anew costs a try, besides those that outages cost.
-        kwargs["retries"] = _TRIES
         # It would end the waiting.
         kwargs["execution_timeout"] = None
         super().__init__(**kwargs)
@@ -93,14 +90,14 @@ class GateOperator(PromoterOperator):
         """Go on after having waited.
 
         :param event: why the trigger woke the gate, or what a person answered.
-        :param asked: how far asking people has come in this try.
+        :param asked: the question that was open meanwhile.
         """
 
         def go_on() -> Result:
             so_far = Asked(**(asked or {}))
             if so_far.jobs and (reply := read_reply(event) or recorded_reply(context)):
                 self._take(context, reply, so_far.jobs)
-                so_far = Asked(before=True)
+                so_far = Asked()
             return self._decide(context, so_far)
 
         return self.guarded(context, go_on)
@@ -136,14 +133,19 @@ class GateOperator(PromoterOperator):
         unanswered = bool(asked.jobs) and finding.now >= asked.until
         if unanswered or not self.terms.ask:
             raise self._not_met(context, build, finding, unanswered=unanswered)
-        if asked.jobs == jobs:
-            return asked
-        if asked.jobs or asked.before:
-            # Airflow keeps one question a try, and shows the text of the first one.
-            raise AirflowException(f"{build.short} jobs are still missing: asked anew in the next try")
+        store = context["task_state_store"]
+        # Airflow keeps one question a task and never changes its text; nobody waives what it does not name.
+        kept = store.get(_NAMED)
+        named = kept if isinstance(kept, list) else list[JsonValue](jobs)
+        if more := ", ".join(job for job in jobs if job not in named):
+            why = f", and the question that was asked does not name {more}"
+            raise self._not_met(context, build, finding, why=why)
+        if asked.jobs:
+            return Asked(jobs, asked.until)
+        store.set(_NAMED, named, retention=NEVER_EXPIRE)
         until = finding.now + self.terms.answer_within
-        ask(context, question(build, finding, until=until))
-        self.log.info("%s asked what to do about %s", build.short, ", ".join(jobs))
+        ask(context, question(build, finding, within=self.terms.answer_within))
+        self.log.info("%s asked what to do about %s, until %s", build.short, ", ".join(jobs), utc(until))
         return Asked(jobs, until)
 
     def _look(self, build: Build) -> tuple[Known, Finding]:
@@ -200,9 +202,9 @@ class GateOperator(PromoterOperator):
         self.log.warning("%s %s", build.short, reason)
 
     def _not_met(
-        self, context: Context, build: Build, finding: Finding, *, unanswered: bool
+        self, context: Context, build: Build, finding: Finding, *, unanswered: bool = False, why: str = ""
     ) -> AirflowFailException:
-        asked = ", nobody answered what to do about it" if unanswered else ""
+        asked = ", nobody answered what to do about it" if unanswered else why
         return fail(
             context,
             f"{build.full_hash} does not meet the criteria until {utc(finding.until)}{asked}: "
@@ -214,7 +216,8 @@ class GateOperator(PromoterOperator):
         """Write down what a person answered; a rejection ends the task."""
         build, now = run_build(context), self.services.dlrn.now()
         if reply.answer is Answer.WAIVE and not reply.reason:
-            raise AirflowException(f"{build.short} {reply.by} waived without a reason: asked anew")
+            self.log.warning("%s %s waived without a reason, which does not count", build.short, reply.by)
+            return
         run, gate = context["run_id"], self.terms.gate
         book = ledger()
         for entry in entries(

@@ -14,25 +14,28 @@ from rdo_promoter.operators.question import Question, Reply, hours_field, reason
 from rdo_promoter.triggers.outcome import Finding
 
 
-def question(build: Build, finding: Finding, *, until: int) -> Question:
+def question(build: Build, finding: Finding, *, within: int) -> Question:
     """Return what a person is asked about a build that has not passed in time.
+
+    Its text is that of the first time: Airflow shows it whenever the same task asks again.
 
     :param build: the build.
     :param finding: how it stands.
-    :param until: how long the question stays open, seconds since the epoch.
+    :param within: how long the question stays open, in seconds.
     """
     jobs, every = finding.verdict.blocking, len(finding.verdict.results)
     body = [
-        f"These jobs should have passed until {utc(finding.until)}:",
+        f"At {utc(finding.now)} these jobs had not passed:",
         "",
         *(f"- {_line(result)}" for result in jobs),
         "",
-        f"- *{Answer.WAIVE}*: exactly these, for this build alone; the reason is needed: the link of a bug.",
-        f"- *{Answer.WAIT}*: look on for so many hours.",
+        f"- *{Answer.WAIVE}*: those of them that still have not passed, for this build alone; the reason",
+        "  is needed: the link of a bug.",
+        f"- *{Answer.WAIT}*: look on for so many hours, then ask again.",
         f"- *{Answer.REJECT}*: the build ends here.",
         "",
-        f"A rerun that passes closes this question. Without an answer until {utc(until)} the build is not",
-        "promoted.",
+        f"A rerun that passes closes this question. It stays open for {within // 3600} h; without an answer the",
+        "build is not promoted. How the jobs stand now is told at the end of the task's log.",
     ]
     return Question(
         subject=f"{build.full_hash}: {len(jobs)} of {every} jobs have not passed",

@@ -75,7 +75,8 @@ def hours_field() -> Param:
 def ask(context: Context, question: Question) -> None:
     """Put a question to people; the task has to wait for the answer then.
 
-    Airflow keeps one question a try: a second one in the same try shows the text of the first.
+    Airflow (3.3.2) keeps one question a task, over retries and clears: asked again, it shows the text of the
+    first time, and forgets the answer.
 
     :param question: the question.
     """
