@@ -34,8 +34,8 @@ def question(build: Build, finding: Finding, *, within: int) -> Question:
         f"- *{Answer.WAIT}*: look on for so many hours, then ask again.",
         f"- *{Answer.REJECT}*: the build ends here.",
         "",
-        f"A rerun that passes closes this question. It stays open for {within // 3600} h; without an answer the",
-        "build is not promoted. How the jobs stand now is told at the end of the task's log.",
+        f"A rerun that passes closes this question. It stays open for {within // 3600} h; without an answer",
+        "the build is not promoted. How the jobs stand now is told at the end of the task's log.",
     ]
     return Question(
         subject=f"{build.full_hash}: {len(jobs)} of {every} jobs have not passed",
