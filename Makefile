@@ -6,7 +6,7 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help venv demo test lint unit format lock clean
+.PHONY: help venv demo test wait-load lint unit format lock clean
 .DEFAULT_GOAL := help
 
 # list the targets
@@ -34,6 +34,11 @@ test: venv lint
 	$(BIN)/python -m lab prerequisites --tests
 	$(BIN)/python -m pytest -n 2 -m 'not airflow'
 	$(BIN)/python -m pytest -m airflow  # alone: a whole Airflow needs both cores
+
+# measure what waiting costs: 40 builds of 28 jobs at once; a quarter of an hour
+wait-load: venv
+	$(BIN)/python -m lab prerequisites
+	$(BIN)/python -m benchmarks.wait_load
 
 # run linters, types and layers
 lint: venv

@@ -65,6 +65,7 @@ class Airflow:
     :param connections: Airflow Connections by their id, each as a URI or JSON.
     :param parallelism: tasks that run at once.
     :param reread: seconds until a Dag file is read again.
+    :param triggers: triggers that the triggerer runs at once.
     """
 
     root: Path
@@ -74,6 +75,7 @@ class Airflow:
     connections: Mapping[str, str] = field(default_factory=dict)
     parallelism: int = 8
     reread: int = 10
+    triggers: int = 1000
 
     @property
     def home(self) -> Path:
@@ -103,6 +105,7 @@ class Airflow:
             database_url=database(self.root).url(DATABASE),
             parallelism=self.parallelism,
             reread=self.reread,
+            triggers=self.triggers,
         )
 
     def service(self, component: str) -> Service:

@@ -32,6 +32,7 @@ def environment(
     database_url: str,
     parallelism: int = 8,
     reread: int = 10,
+    triggers: int = 1000,
 ) -> dict[str, str]:
     """Return the variables that every process of this Airflow needs.
 
@@ -42,6 +43,7 @@ def environment(
     :param database_url: SQLAlchemy address of the metadata database.
     :param parallelism: tasks that run at once; each is a process.
     :param reread: seconds until a Dag file is read again.
+    :param triggers: triggers that a triggerer runs at once.
     """
     home = root / "airflow"
     url = f"http://{HOST}:{port}"
@@ -105,6 +107,7 @@ def environment(
         },
         "workers": {"min_heartbeat_interval": 2},
         "triggerer": {
+            "capacity": triggers,
             "job_heartbeat_sec": 2,
             # Triggers of a killed triggerer go to its successor after this time instead of 30 s.
             "triggerer_health_check_threshold": 15,
