@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rdo_promoter.clients.ledger_files import parse_entry
 from rdo_promoter.errors import AnswerError, ConfigError
 from rdo_promoter.model.build import AggregateHash, Build
-from rdo_promoter.model.ledger import Fact, Planned, Promoted, unfinished
+from rdo_promoter.model.ledger import BY_HAND, Fact, GivenUp, Planned, Promoted, by_hand, give_up, unfinished
 from tests.unit.strategies import build_number, builds
 
 COMMON = {
@@ -36,6 +36,10 @@ def promoted(build: int, at: int, **fields: Any) -> Promoted:
     return Promoted(build=build_number(build), at=at, **values)
 
 
+def given_up(plan: Planned, at: int = 30, by: str = "manual__1") -> GivenUp:
+    return give_up(plan, "nothing was changed", at=at, by=by, via="airflow")
+
+
 any_builds: st.SearchStrategy[Build] = builds | st.just(AggregateHash("a" * 32))
 common = {
     "dag_id": st.sampled_from(["centos7-master", "centos9-master-compute"]),
@@ -47,9 +51,12 @@ common = {
     "file": st.text(),
     "digest": st.just("0" * 64),
 }
-plans = st.builds(Planned, **common, was=st.none() | any_builds, summary=st.text(), wanted=st.text())
+plans = st.builds(
+    Planned, **common, was=st.none() | any_builds, summary=st.text(), wanted=st.text(), group=st.text()
+)
 promotions = st.builds(Promoted, **common, previous=st.none() | any_builds, timestamp=st.integers(0, 5_000))
-facts: st.SearchStrategy[Fact] = plans | promotions
+endings = st.builds(GivenUp, **common, plan=plans.map(lambda plan: plan.suffix), reason=st.text())
+facts: st.SearchStrategy[Fact] = plans | promotions | endings
 
 
 @given(facts)
@@ -58,7 +65,7 @@ def test_a_fact_survives_json(fact: Fact) -> None:
 
 
 @given(facts, facts)
-def test_names_sort_by_time_and_are_those_of_one_fact(one: Fact, other: Fact) -> None:
+def test_names_begin_with_the_time_and_are_those_of_one_fact(one: Fact, other: Fact) -> None:
     if one.at < other.at:
         assert one.name < other.name
     same = one.suffix == other.suffix
@@ -81,42 +88,51 @@ def test_a_promotion_is_the_same_whoever_verified_it_and_when() -> None:
         ([planned(1, 10)], [0]),
         ([promoted(1, 10)], []),
         ([planned(1, 10), promoted(1, 20)], []),
-        # A promotion within the second of its plan.
-        ([planned(1, 10), promoted(1, 10)], []),
         # Planned again after it was promoted: something had to be mended, and was not.
         ([promoted(1, 10), planned(1, 20)], [1]),
         # Overtaken by a build that was promoted later.
         ([planned(1, 10), promoted(2, 20)], []),
-        # Another build's promotion in the second of this plan: it came first, or the plan would be refused.
-        ([planned(1, 10), promoted(2, 10)], [0]),
         ([planned(1, 10), planned(2, 20)], [0, 1]),
-        ([planned(2, 20), planned(1, 10)], [1, 0]),
         ([planned(1, 10), planned(1, 20), promoted(1, 30)], []),
+        # DLRN's clock was an hour ahead while the first one was promoted.
+        ([promoted(1, 3610), planned(2, 20)], [1]),
+        ([planned(1, 3600), promoted(1, 20)], []),
         # Another label, another Dag.
         ([planned(1, 10), promoted(1, 20, label="current-tripleo-rdo")], [0]),
         ([planned(1, 10), promoted(1, 20, dag_id="centos7-pike")], [0]),
+        # Given up: this plan alone, also beside one of the same build.
+        ([planned(1, 10), given_up(planned(1, 10))], []),
+        ([planned(1, 10), planned(1, 10, by="ada@desk"), given_up(planned(1, 10))], [1]),
+        ([planned(1, 10), given_up(planned(1, 10)), planned(1, 40)], [2]),
     ],
 )
 def test_what_is_unfinished(history: list[Fact], left: list[int]) -> None:
     assert unfinished(history) == tuple(history[index] for index in left)
 
 
-@given(st.lists(facts, max_size=8), st.randoms())
-def test_the_order_of_reading_does_not_matter(history: list[Fact], random: Any) -> None:
-    shuffled = list(history)
-    random.shuffle(shuffled)
-    assert set(unfinished(shuffled)) == set(unfinished(history))
-
-
 @given(st.lists(facts, max_size=8), promotions)
-def test_a_promotion_closes_every_older_plan_of_its_label_and_no_other(
+def test_a_promotion_closes_every_plan_of_its_label_that_was_there_and_no_other(
     history: list[Fact], last: Promoted
 ) -> None:
     before, after = unfinished(history), unfinished([*history, last])
-    of_label = [p for p in before if (p.dag_id, p.label) == (last.dag_id, last.label)]
-    assert set(after) <= set(before)
-    assert {p for p in of_label if p.at < last.at}.isdisjoint(after)
-    assert {p for p in before if p not in of_label or p.at > last.at} <= set(after)
+    assert after == tuple(plan for plan in before if plan.folder != last.folder)
+
+
+@given(st.lists(plans, max_size=8))
+def test_giving_up_ends_one_plan(history: list[Planned]) -> None:
+    history = list({plan.suffix: plan for plan in history}.values())
+    for plan in history:
+        assert set(unfinished([*history, given_up(plan)])) == {*history} - {plan}
+
+
+@pytest.mark.parametrize(
+    ("age", "respected"),
+    [(0, True), (BY_HAND - 1, True), (BY_HAND, False), (-BY_HAND, True), (-BY_HAND - 1, False)],
+)
+def test_how_long_a_promotion_by_hand_is_respected(age: int, respected: bool) -> None:
+    """Its time may be in the future: DLRN's clock was ahead when it was planned, and was set back."""
+    plans = [planned(2, 100_000), planned(1, 100_000 - age, via="command line")]
+    assert by_hand(plans, now=100_000) == (plans[1] if respected else None)
 
 
 def fields(**changes: object) -> bytes:
@@ -131,7 +147,7 @@ def fields(**changes: object) -> bytes:
         (b"\xff\xfe", "Invalid JSON"),
         (b"[]", "Input should be an object"),
         (b"{}", "kind"),
-        (fields(kind="kept"), "'planned', 'promoted', 'waived'"),
+        (fields(kind="kept"), "'planned', 'promoted', 'given_up', 'waived'"),
         (fields(extra=1), "extra: Extra inputs are not permitted"),
         (fields(at="10"), "at: Input should be a valid integer"),
         (fields(at=-1), "at: Input should be greater than or equal to 0"),

@@ -6,6 +6,9 @@ A label's folder holds the facts about its promotions; a Dag's folder ``@decisio
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from rdo_promoter.clients.ledger_files import parse_entry
@@ -13,7 +16,10 @@ from rdo_promoter.clients.ledger_store import LocalStore, RemoteRoot, RemoteStor
 from rdo_promoter.errors import AnswerError
 from rdo_promoter.model.build import check_label
 from rdo_promoter.model.decisions import DECISIONS, Decision
-from rdo_promoter.model.ledger import Fact, Planned, Promoted, check_dag_id, unfinished
+from rdo_promoter.model.ledger import Fact, Planned, Promoted, check_dag_id, is_dag_id, unfinished
+
+#: How a name begins, and how its time is written.
+_NAME, _TIME = re.compile(r"\d{8}T\d{6}Z-"), "%Y%m%dT%H%M%SZ"
 
 
 class Ledger:
@@ -42,6 +48,9 @@ class Ledger:
         A promotion is the same fact whenever it is verified, unless it was planned anew in between: then
         something had to be mended, and this closes that plan.
 
+        A fact's name sorts behind those that are there, whatever its time: their order decides what is
+        unfinished, and DLRN's clock may have been set back.
+
         :raises ServiceError: when the ledger does not answer.
         """
         folder = entry.folder
@@ -50,8 +59,16 @@ class Ledger:
         if same and not any(f"-{Planned.kind}-" in name and _time(name) > _time(same[-1]) for name in names):
             return "/".join((*folder, same[-1]))
         content = json.dumps(entry.to_json(), indent=2, sort_keys=True) + "\n"
-        self._store.write(content.encode(), *folder, entry.name)
-        return "/".join((*folder, entry.name))
+        name = _behind(names, entry) if isinstance(entry, Fact) else entry.name
+        self._store.write(content.encode(), *folder, name)
+        return "/".join((*folder, name))
+
+    def dag_ids(self) -> list[str]:
+        """Return the Dags that have a folder; what cannot be a Dag's (``lost+found``) is passed over.
+
+        :raises ServiceError: when the ledger does not answer.
+        """
+        return [name for name in self._names() if is_dag_id(name)]
 
     def decisions(self, dag_id: str) -> list[Decision]:
         """Return what people decided about a release, oldest first; what was read before is not read again.
@@ -66,29 +83,25 @@ class Ledger:
             key = "/".join(path)
             if key not in self._seen:
                 entry = self._read(*path)
-                if isinstance(entry, Planned | Promoted):
+                if isinstance(entry, Fact):
                     raise AnswerError(f"{self.where}/{key} is no decision, but a fact about {entry.label}")
                 self._seen[key] = entry
             found.append(self._seen[key])
         return sorted(found, key=lambda entry: entry.name)
 
     def facts(self, dag_id: str | None = None, label: str | None = None) -> list[Fact]:
-        """Return the facts, oldest first; files of other Dags and labels are not read.
+        """Return the facts in the order in which they were written; only files that are asked for are read.
 
         :param dag_id: only this Dag's.
         :param label: only this label's.
         :raises ServiceError: when the ledger does not answer.
         :raises AnswerError: when a file in it is no fact; it names the file.
         """
-        found = [
-            self._fact(*folder, name)
-            for folder in self._folders(dag_id, label)
-            for name in self._names(*folder)
-        ]
-        return sorted(found, key=lambda fact: fact.name)
+        folders = self._folders(dag_id, label)
+        return self._facts((*folder, name) for folder in folders for name in self._names(*folder))
 
     def unfinished(self, dag_id: str | None = None, label: str | None = None) -> tuple[Planned, ...]:
-        """Return the plans that were neither carried out nor overtaken, oldest first.
+        """Return the plans that were neither carried out, nor overtaken, nor given up, oldest first.
 
         A label's last promotion closes what is older, so older files are not read: a ledger of years costs
         no more than one of a day.
@@ -98,15 +111,15 @@ class Ledger:
         :raises ServiceError: when the ledger does not answer.
         :raises AnswerError: when a file in it is no fact; it names the file.
         """
-        found: list[Fact] = []
+        paths: list[tuple[str, str, str]] = []
         for folder in self._folders(dag_id, label):
             names = self._names(*folder)
             last = max((_time(name) for name in names if f"-{Promoted.kind}-" in name), default="")
-            found += [self._fact(*folder, name) for name in names if _time(name) >= last]
-        return unfinished(found)
+            paths += [(*folder, name) for name in names if _time(name) >= last]
+        return unfinished(self._facts(paths))
 
     def _folders(self, dag_id: str | None, label: str | None) -> list[tuple[str, str]]:
-        dag_ids = self._names() if dag_id is None else [check_dag_id(dag_id)]
+        dag_ids = self.dag_ids() if dag_id is None else [check_dag_id(dag_id)]
         if label is not None:
             check_label(label)
         return [
@@ -121,9 +134,12 @@ class Ledger:
         names = self._store.names(*folder)
         return [name for name in names if not name.startswith(".") and not name.endswith(("~", ".tmp"))]
 
+    def _facts(self, paths: Iterable[tuple[str, str, str]]) -> list[Fact]:
+        return [self._fact(*path) for path in sorted(paths, key=lambda path: _order(path[-1]))]
+
     def _fact(self, *path: str) -> Fact:
         entry = self._read(*path)
-        if isinstance(entry, Planned | Promoted):
+        if isinstance(entry, Fact):
             return entry
         raise AnswerError(f"{self.where}/{'/'.join(path)} is a decision, and no fact about a promotion")
 
@@ -145,3 +161,19 @@ class Ledger:
 
 def _time(name: str) -> str:
     return name.partition("-")[0]
+
+
+def _order(name: str) -> tuple[str, bool, str]:
+    """Return what facts are sorted by; of two that were written at once neither writer saw the other's.
+
+    So a promotion with the time of a plan has not carried it out.
+    """
+    return _time(name), f"-{Planned.kind}-" in name, name
+
+
+def _behind(names: Iterable[str], fact: Fact) -> str:
+    last = max((_time(name) for name in names if _NAME.match(name)), default="")
+    if _time(fact.name) > last:
+        return fact.name
+    then = datetime.strptime(last, _TIME).replace(tzinfo=UTC) + timedelta(seconds=1)
+    return f"{then:{_TIME}}-{fact.suffix}"

@@ -10,7 +10,7 @@ from pydantic import ValidationError as InvalidError
 from rdo_promoter.errors import AnswerError, ConfigError
 from rdo_promoter.model.build import AggregateHash, DlrnHash, build_from_json
 from rdo_promoter.model.decisions import Answer, Answered, Decision, Doomed, Held, Lifted, MarkedBad, Waived
-from rdo_promoter.model.ledger import Fact, Planned, Promoted, Via
+from rdo_promoter.model.ledger import Fact, GivenUp, Planned, Promoted, Via
 
 
 def parse_entry(content: bytes) -> Fact | Decision:
@@ -66,12 +66,19 @@ class _PlannedFile(_FactFile):
     was: _AnyBuild | None
     summary: StrictStr
     wanted: StrictStr
+    group: StrictStr = ""
 
 
 class _PromotedFile(_FactFile):
     kind: Literal["promoted"]
     previous: _AnyBuild | None
     timestamp: _Seconds
+
+
+class _GivenUpFile(_FactFile):
+    kind: Literal["given_up"]
+    plan: StrictStr
+    reason: StrictStr
 
 
 class _DecisionFile(_File):
@@ -123,6 +130,7 @@ class _DoomedFile(_DecisionFile):
 _MADE_OF: dict[type[_File], type[Fact | Decision]] = {
     _PlannedFile: Planned,
     _PromotedFile: Promoted,
+    _GivenUpFile: GivenUp,
     _WaivedFile: Waived,
     _HeldFile: Held,
     _MarkedBadFile: MarkedBad,
@@ -134,6 +142,7 @@ _MADE_OF: dict[type[_File], type[Fact | Decision]] = {
 _AnyFile = (
     _PlannedFile
     | _PromotedFile
+    | _GivenUpFile
     | _WaivedFile
     | _HeldFile
     | _MarkedBadFile

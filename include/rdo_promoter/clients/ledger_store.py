@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from rdo_promoter.errors import PromoterError, ServiceError
+from rdo_promoter.errors import AnswerError, PromoterError, ServiceError
 
 
 class RemoteRoot(Protocol):
@@ -58,6 +58,10 @@ class LocalStore:
             except FileNotFoundError:
                 self.root.stat()
                 return []
+            except NotADirectoryError as error:
+                if self.root.is_dir():
+                    raise _stray(self.where, folder) from error
+                raise
 
     def read(self, *path: str) -> bytes:
         """Return a file's content."""
@@ -114,7 +118,7 @@ class RemoteStore:
                     raise
                 return []
             if found == [path] and not self._fs.isdir(path):
-                raise NotADirectoryError(f"{path} is a file")
+                raise _stray(self.where, folder) if folder else NotADirectoryError(f"{path} is a file")
         # Some stores list the folder itself, as a file without content.
         return sorted({name.rstrip("/").rpartition("/")[2] for name in found if name.rstrip("/") != path})
 
@@ -134,6 +138,14 @@ class RemoteStore:
 def is_local(root: object) -> bool:
     """Tell whether a root names a folder of this machine."""
     return isinstance(root, Path) or getattr(root, "protocol", None) in ("", "file", "local")
+
+
+def _stray(where: str, folder: tuple[str, ...]) -> AnswerError:
+    """Return what to say when somebody put a file where the ledger has a folder."""
+    return AnswerError(
+        f"a file is where the ledger has the folder {'/'.join((where, *folder))}: move it away when you know "
+        "what it is"
+    )
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """What outlives runs: facts of the ledger, and what follows from them. Pure.
 
 A fact is written once and never changed. What is so now is not written down, it follows: a plan without a
-later promotion is unfinished.
+later promotion is unfinished, unless it was given up.
 """
 
 from __future__ import annotations
@@ -16,9 +16,14 @@ from typing import ClassVar, Literal
 
 from rdo_promoter.errors import ConfigError
 from rdo_promoter.model.build import Build, check_label
+from rdo_promoter.model.clock import is_over
 
 #: Who promotes: a run of Airflow, or a person with the command line.
 Via = Literal["airflow", "command line"]
+
+#: Seconds for which a promotion on the command line may be at work since it last said so; a task may take as
+#: long.
+BY_HAND = 7200
 
 #: What a fact's field is when it stands in JSON.
 Json = str | int | None | list[str] | dict[str, str | None]
@@ -117,6 +122,7 @@ class Planned(_Fact):
     :param summary: what is to change, in one line.
     :param wanted: the promotion and the names of the Connections to its services, as JSON text: enough to
         complete it when the step is no longer in the release file; empty when nobody else shall.
+    :param group: id of the run's promotion group, empty on the command line.
     """
 
     kind = "planned"
@@ -124,12 +130,13 @@ class Planned(_Fact):
     was: Build | None
     summary: str
     wanted: str = ""
+    group: str = ""
 
     def to_json(self) -> dict[str, Json]:
         """Return the fields as JSON values."""
         fields = _Fact.to_json(self)
         was = self.was.to_json() if self.was else None
-        return {**fields, "was": was, "summary": self.summary, "wanted": self.wanted}
+        return {**fields, "was": was, "summary": self.summary, "wanted": self.wanted, "group": self.group}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,21 +169,90 @@ class Promoted(_Fact):
         return {**fields, "previous": previous, "timestamp": self.timestamp}
 
 
-Fact = Planned | Promoted
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenUp(_Fact):
+    """A plan has ended without a promotion: nothing was changed, or a newer build has the label.
+
+    :param plan: the plan's `suffix`.
+    :param reason: why.
+    """
+
+    kind = "given_up"
+
+    plan: str
+    reason: str
+
+    @property
+    def identity(self) -> dict[str, Json]:
+        """What makes two facts the same one: the plan, whoever gave it up."""
+        return {"dag_id": self.dag_id, "label": self.label, "plan": self.plan}
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields as JSON values."""
+        return {**_Fact.to_json(self), "plan": self.plan, "reason": self.reason}
+
+
+Fact = Planned | Promoted | GivenUp
+
+
+def give_up(plan: Planned, reason: str, *, at: int, by: str, via: Via) -> GivenUp:
+    """Return the fact that ends a plan without a promotion.
+
+    :param reason: why.
+    :param at: when, by DLRN's clock.
+    :param by: the run's id, a person's name, or ``user@host``.
+    :param via: how it was done.
+    """
+    return GivenUp(
+        dag_id=plan.dag_id,
+        label=plan.label,
+        build=plan.build,
+        at=at,
+        by=by,
+        via=via,
+        file=plan.file,
+        digest=plan.digest,
+        plan=plan.suffix,
+        reason=reason,
+    )
 
 
 def unfinished(facts: Iterable[Fact]) -> tuple[Planned, ...]:
-    """Return the plans that were neither carried out nor overtaken, oldest first.
+    """Return the plans that were neither carried out, nor overtaken, nor given up, in their order.
 
-    A plan is carried out by a promotion of its build to its label that was verified at its time or later,
-    and overtaken by a later promotion of another build to that label.
+    A promotion carries out or overtakes every plan of its label that was written before it. Times do not
+    matter: they are DLRN's, whose clock may have been set back in between.
 
-    :param facts: facts of any Dags and labels, in any order.
+    :param facts: facts of any Dags and labels, in the order in which they were written.
     """
-    known = list(facts)
-    promotions = [fact for fact in known if isinstance(fact, Promoted)]
-    plans = sorted((fact for fact in known if isinstance(fact, Planned)), key=lambda fact: fact.name)
-    return tuple(plan for plan in plans if not any(_closes(promotion, plan) for promotion in promotions))
+    left: list[Planned] = []
+    for fact in facts:
+        if isinstance(fact, Planned):
+            left.append(fact)
+        elif isinstance(fact, Promoted):
+            left = [plan for plan in left if plan.folder != fact.folder]
+        else:
+            left = [plan for plan in left if (plan.folder, plan.suffix) != (fact.folder, fact.plan)]
+    return tuple(left)
+
+
+def by_hand(plans: Iterable[Planned], *, now: int) -> Planned | None:
+    """Return the plan of somebody who may be promoting on the command line at this moment.
+
+    One that was killed left its plan behind; after `BY_HAND` seconds that stops nobody.
+
+    :param plans: unfinished plans.
+    :param now: DLRN's time.
+    """
+    return next(
+        (plan for plan in plans if plan.via == "command line" and not is_over(plan.at, BY_HAND, now=now)),
+        None,
+    )
+
+
+def is_dag_id(name: str) -> bool:
+    """Tell whether a name can be a Dag's, and a folder's in the ledger."""
+    return bool(_DAG_ID.fullmatch(name))
 
 
 def check_dag_id(dag_id: str) -> str:
@@ -184,15 +260,8 @@ def check_dag_id(dag_id: str) -> str:
 
     :raises ConfigError: when it cannot.
     """
-    if not _DAG_ID.fullmatch(dag_id):
+    if not is_dag_id(dag_id):
         raise ConfigError(
             f"Dag id {dag_id!r} cannot name a folder of the ledger: letters, digits, '_', '.' and '-' can"
         )
     return dag_id
-
-
-def _closes(promotion: Promoted, plan: Planned) -> bool:
-    if (promotion.dag_id, promotion.label) != (plan.dag_id, plan.label):
-        return False
-    # Within one second only the plan's own promotion is certain to come after it.
-    return promotion.at > plan.at or (promotion.at == plan.at and promotion.build == plan.build)
