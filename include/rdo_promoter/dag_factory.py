@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, Asset, BaseOperator, Param, TaskGroup, TriggerRule, task
+from airflow.sdk import DAG, BaseOperator, Param, TaskGroup, TriggerRule, task
 
 from rdo_promoter.errors import ConfigError
 from rdo_promoter.hooks.services import ConnectionServices
 from rdo_promoter.model.made_from import MadeFrom
 from rdo_promoter.model.order import Wait
+from rdo_promoter.operators.promotion import label_asset
 from rdo_promoter.operators.source import PinBuildOperator, StartStageOperator
 from rdo_promoter.release import BrokenRelease, Release, Stage, load_releases, releases_folder
 from rdo_promoter.release.promotions import promote_step, services_of, stage_facts
@@ -189,13 +190,7 @@ def _context(
         waits=tuple(Wait(wait.criteria(stage.policy), wait.within) for wait in waits),
         since=pull(entered, SINCE_KEY),
         poll=release.poll,
-        asset=Asset(
-            name=f"{release.dag_id}/{promoted_label}",
-            uri=release.asset_uri(promoted_label),
-            group="rdo-promoter",
-        )
-        if promoted_label
-        else None,
+        asset=label_asset(release.dag_id, release.dlrn.repo_url, promoted_label) if promoted_label else None,
         made_from=MadeFrom(release.file, release.digest),
         dag_id=release.dag_id,
         waivers_file=release.waivers,

@@ -22,7 +22,7 @@ from rdo_promoter.engine.candidate import CandidateRules
 from rdo_promoter.errors import AuthError, ConflictError, ServiceError, SupersededError
 from rdo_promoter.hooks.ledger import ledger
 from rdo_promoter.model.build import DlrnHash
-from rdo_promoter.model.ledger import Planned
+from rdo_promoter.model.ledger import BY_HAND, Planned, give_up
 from rdo_promoter.model.made_from import MadeFrom
 from rdo_promoter.model.order import Wait
 from rdo_promoter.model.plan import MoveLabel, Plan
@@ -72,12 +72,16 @@ class Ti:
     pulled: Mapping[tuple[str, str], object] = field(default_factory=dict)
     groups: dict[str, dict[str, str | None]] = field(default_factory=dict)
     pushed: dict[str, object] = field(default_factory=dict)
+    runs: dict[str, str] = field(default_factory=dict)
 
     def xcom_push(self, key: str, value: object) -> None:
         self.pushed[key] = value
 
     def xcom_pull(self, task_ids: str, key: str = "return_value") -> object:
         return self.pulled.get((task_ids, key))
+
+    def get_dr_count(self, states: list[str], run_ids: list[str] | None = None, **_: object) -> int:
+        return sum(state in states for run, state in self.runs.items() if run in (run_ids or self.runs))
 
     def get_task_states(self, run_ids: list[str], **_: object) -> dict[str, dict[str, str | None]]:
         return {run: self.groups[run] for run in run_ids if run in self.groups}
@@ -249,10 +253,12 @@ def test_a_release_that_was_renamed_waits_for_the_run_under_its_old_name(hold: A
     assert holder(here) == "ours"
 
 
-def by_hand(age: int) -> None:
+def by_hand(age: int) -> Planned:
     fields: dict[str, Any] = {"dag_id": "centos7-master", "label": "passed", "build": OLD, "was": None}
     fields |= {"by": "ada@desk", "via": "command line", "file": "releases/master.yaml", "digest": "0" * 64}
-    ledger().append(Planned(**fields, at=Dlrn().now() - age, summary="1 tag to move"))
+    plan = Planned(**fields, at=Dlrn().now() - age, summary="1 tag to move")
+    ledger().append(plan)
+    return plan
 
 
 def test_a_promotion_on_the_command_line_is_waited_for(hold: Any) -> None:
@@ -264,7 +270,7 @@ def test_a_promotion_on_the_command_line_is_waited_for(hold: Any) -> None:
 
 
 def test_a_promotion_on_the_command_line_that_was_killed_stops_nobody_for_ever(hold: Any) -> None:
-    by_hand(age=7201)
+    by_hand(age=BY_HAND)
     here = context()
     hold.execute(here)
     assert holder(here) == "ours"
@@ -286,10 +292,41 @@ def test_a_promotion_on_the_command_line_that_begins_behind_hold_is_seen(
         return promote.Preflight(changes, None)
 
     monkeypatch.setattr(promote, "preflight", preflight)
-    with pytest.raises(ServiceError, match=r"ada@desk promotes .* on the command line; tried again"):
+    with pytest.raises(AirflowRescheduleException):
         plan.execute(here)
     # Whoever planned by hand a moment later sees this plan in turn.
     assert {fact.via for fact in ledger().unfinished()} == {"airflow", "command line"}
+
+
+def test_a_label_that_was_taken_over_on_the_command_line_is_left_alone_by_tasks_that_wake_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    moved = []
+    monkeypatch.setattr(promote, "tag_in", lambda *_: moved.append("tags"))
+    coordinates = {"label": "passed", "candidate_label": "testing"}
+    tag = made(TagOperator, coordinates=coordinates, group=GROUP, registry="rdo")
+    here = context(Ti(pulled={(f"{GROUP}.plan", "return_value"): {"was": None}}))
+    here["asset_state_store"][HOLDERS][KEY] = Claim(OURS).to_json()
+    plan = by_hand(age=60)
+    with pytest.raises(AirflowRescheduleException):
+        tag.execute(here)
+    assert moved == []
+    ledger().append(give_up(plan, "stopped", at=plan.at, by=plan.by, via=plan.via))
+    tag.execute(here)
+    assert moved == ["tags"]
+
+
+@pytest.mark.parametrize(("state", "works"), [("running", True), ("queued", True), ("failed", False)])
+def test_the_sentinel_at_work_is_waited_for(hold: Any, state: str, works: bool) -> None:
+    sentinel = Group("promotions-sentinel", "theirs", "unfinished")
+    here = context(Ti(groups={"theirs": {"releases": "success", "unfinished": state}}))
+    here["asset_state_store"][HOLDERS][KEY] = Claim(sentinel).to_json()
+    if works:
+        with pytest.raises(AirflowRescheduleException):
+            hold.execute(here)
+    else:
+        hold.execute(here)
+    assert holder(here) == ("theirs" if works else "ours")
 
 
 def test_without_the_ledger_nobody_holds_a_label(hold: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from rdo_promoter.model.build import Build
 from rdo_promoter.model.promotions import PromotionRow
@@ -17,6 +18,14 @@ Digest = str
 def previous_label(label: str) -> str:
     """Return the label that keeps what `label` named before its last promotion."""
     return f"previous-{label}"
+
+
+def label_uri(dag_id: str, repo_url: str, label: str) -> str:
+    """Return the URI of the asset that stands for a label: ``dlrn://<host>/<Dag id>/<label>``.
+
+    :param repo_url: DLRN's repository tree.
+    """
+    return f"dlrn://{urlsplit(repo_url).netloc}/{dag_id}/{label}"
 
 
 @dataclass(frozen=True)

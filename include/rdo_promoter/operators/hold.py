@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -23,6 +23,7 @@ from pydantic import JsonValue
 from rdo_promoter.engine import promote
 from rdo_promoter.hooks.ledger import ledger
 from rdo_promoter.model.build import Build, build_from_json
+from rdo_promoter.model.ledger import by_hand
 from rdo_promoter.model.promotion import Promotion
 from rdo_promoter.operators.base import PromoterOperator, Result, fail, is_dry_run, run_build
 
@@ -35,8 +36,6 @@ _ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"
 _AT_WORK = frozenset({"queued", "running", "restarting"})
 #: A reschedule after less fails now and then: Airflow may see the task before it took in the last one.
 _LOOK_AGAIN = 15.0
-#: Seconds for which a promotion on the command line may be under way; a task may take as long.
-_BY_HAND = 7200
 
 
 def holder_key(repo_url: str, label: str) -> str:
@@ -50,11 +49,11 @@ def holder_key(repo_url: str, label: str) -> str:
 
 @dataclass(frozen=True)
 class Group:
-    """A promotion group of one run.
+    """A promotion group of one run, or the sentinel's task that completes what a group has begun.
 
     :param dag_id: the run's Dag.
     :param run_id: the run.
-    :param group: id of its promotion group.
+    :param group: id of its promotion group, or of the task.
     """
 
     dag_id: str
@@ -100,6 +99,29 @@ def _read_group(stored: object) -> Group | None:
         return None
     fields = [stored.get(name) for name in ("dag_id", "run_id", "group")]
     return Group(*map(str, fields)) if all(fields) else None
+
+
+def take(store: Any, key: str, ours: Group, works: Callable[[Group], bool]) -> Group | None:
+    """Take a label when nobody works on it; return who does, and None when it is ours.
+
+    It claims first and looks again then: a task of the former holder that was cleared meanwhile is either
+    seen here, or sees the claim in its own guard.
+
+    :param store: names the holders.
+    :param key: the label's.
+    :param ours: who is to be the holder.
+    :param works: tells whether a former holder may still change something.
+    """
+    claim = read_claim(store.get(key))
+    former = claim.after if claim.holder == ours else claim.holder
+    if former is None or former == ours or not works(former):
+        store.set(key, Claim(ours, former).to_json())
+        if former is None or former == ours or not works(former):
+            store.set(key, Claim(ours).to_json())
+            return None
+    # Also a claim that an earlier try could not give back.
+    store.set(key, Claim(former).to_json())
+    return former
 
 
 def still_works(states: Mapping[str, str | None], hold: str) -> bool:
@@ -150,7 +172,10 @@ class PromotionOperator(PromoterOperator):
         return build_from_json(json.loads(found["was"])) if found["was"] else None
 
     def guard(self, context: Context) -> None:
-        """Refuse to work unless this run holds the label: a task cleared alone may come too late."""
+        """Refuse to work unless this run holds the label: a task cleared alone may come too late.
+
+        Whoever promotes on the command line is waited for: the label was taken over while Airflow was down.
+        """
         holder = read_claim(self.store(context).get(self.key)).holder
         if holder is None or (holder.dag_id, holder.run_id) != (self.dag_id, context["run_id"]):
             raise fail(
@@ -158,21 +183,20 @@ class PromotionOperator(PromoterOperator):
                 f"{self.coordinates['label']} is held by {holder or 'no run'}: "
                 f"clear the whole group {self.group}, not this task alone",
             )
+        self.let_by_hand(context)
 
-    def by_hand(self, promotion: Promotion) -> str | None:
-        """Say who promotes to the label without Airflow at the moment, None when nobody does.
+    def let_by_hand(self, context: Context) -> None:
+        """Come back later when somebody promotes to the label without Airflow."""
+        plans = ledger().unfinished(self.dag_id, self.coordinates["label"])
+        if theirs := by_hand(plans, now=self.services.dlrn.now()):
+            what = f"{theirs.by} promotes {theirs.build.full_hash} on the command line"
+            raise self.later(f"{run_build(context).short} {what}; looking again soon")
 
-        One that was killed left a plan behind: after as long as a task may take it stops nobody.
-        """
-        youngest = self.services.dlrn.now() - _BY_HAND
-        return next(
-            (
-                f"{plan.by} promotes {plan.build.full_hash}"
-                for plan in ledger().unfinished(self.dag_id, promotion.label)
-                if plan.via == "command line" and plan.at > youngest
-            ),
-            None,
-        )
+    def later(self, why: str) -> AirflowRescheduleException:
+        """Return the exception that lets the task come back."""
+        self.log.info("%s", why)
+        later = timedelta(seconds=_LOOK_AGAIN + random.uniform(0, 5))  # noqa: S311 - jitter, no secret
+        return AirflowRescheduleException(utcnow() + later)  # type: ignore[no-untyped-call]
 
     def store(self, context: Context) -> Any:
         """Return the state store that names the holders."""
@@ -187,8 +211,7 @@ class PromotionOperator(PromoterOperator):
 class HoldOperator(PromotionOperator):
     """Wait until no other run changes the label, then hold it for this run.
 
-    One of these runs at a time in a Dag. It claims first and looks again then: a task of the former
-    holder that was cleared meanwhile is either seen here, or sees the claim in its own guard.
+    One of these runs at a time in a Dag.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -200,34 +223,21 @@ class HoldOperator(PromotionOperator):
         promote.check_order(promotion, self.services)
         if is_dry_run(context):
             return {"dry_run": True}
-        if by_hand := self.by_hand(promotion):
-            raise self._later(f"{promotion.build.short} {by_hand} on the command line; looking again soon")
-        store, ours = self.store(context), Group(self.dag_id, context["run_id"], self.group)
-        claim = read_claim(store.get(self.key))
-        former = claim.after if claim.holder == ours else claim.holder
-        if not self._works(context, former, ours):
-            store.set(self.key, Claim(ours, former).to_json())
-            if not self._works(context, former, ours):
-                store.set(self.key, Claim(ours).to_json())
-                self.log.info("%s this run holds %s", promotion.build.short, promotion.label)
-                return {"holder": ours.run_id}
-        # Also a claim that an earlier try could not give back.
-        store.set(self.key, Claim(former).to_json())
-        raise self._later(f"{promotion.build.short} {former} changes {promotion.label}; looking again soon")
+        self.let_by_hand(context)
+        ours = Group(self.dag_id, context["run_id"], self.group)
+        if former := take(self.store(context), self.key, ours, lambda each: self._works(context, each)):
+            raise self.later(
+                f"{promotion.build.short} {former} changes {promotion.label}; looking again soon"
+            )
+        self.log.info("%s this run holds %s", promotion.build.short, promotion.label)
+        return {"holder": ours.run_id}
 
-    def _later(self, why: str) -> AirflowRescheduleException:
-        """Return the exception that lets the task come back."""
-        self.log.info("%s", why)
-        later = timedelta(seconds=_LOOK_AGAIN + random.uniform(0, 5))  # noqa: S311 - jitter, no secret
-        return AirflowRescheduleException(utcnow() + later)  # type: ignore[no-untyped-call]
-
-    def _works(self, context: Context, former: Group | None, ours: Group) -> bool:
-        """Tell whether another run may still change something."""
-        if former is None or former == ours:
-            return False
+    def _works(self, context: Context, former: Group) -> bool:
+        """Tell whether another run, or the sentinel, may still change something."""
         states = group_states(context, former)
-        if former.dag_id != ours.dag_id:
-            # One release file alone may move a label, so the other Dag was renamed and is frozen.
+        if former.dag_id != self.dag_id:
+            # One release file alone may move a label, so the other Dag was renamed and is frozen; or it is
+            # the sentinel's.
             return works_now(states)
         return still_works(states, f"{former.group}.hold")
 
@@ -239,4 +249,8 @@ def group_states(context: Context, group: Group) -> dict[str, str | None]:
     """
     states = context["ti"].get_task_states(dag_id=group.dag_id, run_ids=[group.run_id])
     of_run: Mapping[str, str | None] = states.get(group.run_id, {})
-    return {name: state for name, state in of_run.items() if name.startswith(f"{group.group}.")}
+    return {
+        name: state
+        for name, state in of_run.items()
+        if name == group.group or name.startswith(f"{group.group}.")
+    }

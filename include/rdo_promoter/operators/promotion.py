@@ -9,12 +9,12 @@ from airflow.sdk import Asset, Context
 from pydantic import JsonValue
 
 from rdo_promoter.engine import promote
-from rdo_promoter.errors import ServiceError
 from rdo_promoter.hooks.ledger import ledger
 from rdo_promoter.hooks.recipe import write_recipe
+from rdo_promoter.model.build import Build
 from rdo_promoter.model.ledger import Planned, Promoted
 from rdo_promoter.model.made_from import MadeFrom
-from rdo_promoter.model.promotion import Promotion
+from rdo_promoter.model.promotion import Promotion, label_uri
 from rdo_promoter.operators.base import Result, is_dry_run, skip
 from rdo_promoter.operators.hold import PromotionOperator
 
@@ -69,11 +69,11 @@ class PlanOperator(PromotionOperator):
             was=found.was,
             summary=found.plan.summary(),
             wanted=write_recipe(promotion, self.services),
+            group=self.group,
         )
         self.log.info("%s ledger: %s", promotion.build.short, ledger().append(fact))
-        # Since `hold` looked, minutes may have passed. Of two that plan at once one sees the other's plan.
-        if by_hand := self.by_hand(promotion):
-            raise ServiceError(f"{promotion.subject}: {by_hand} on the command line; tried again later")
+        # Of two that plan at once one sees the other's plan.
+        self.let_by_hand(context)
 
 
 class CopyOperator(PromotionOperator):
@@ -190,27 +190,43 @@ class VerifyOperator(PromotionOperator):
         self.guard(context)
         promotion = self.promotion(context)
         found = promote.verify(promotion, self.services).dlrn
-        previous = found.previous
         assert found.holder is not None, "verify has just read the label"
+        previous = found.previous.build if found.previous else None
         name = ledger().append(
             Promoted(
                 **facts_of(self, context, promotion, self.made_from),
-                previous=previous.build if previous else None,
+                previous=previous,
                 timestamp=found.holder.timestamp,
             )
         )
         self.log.info("%s ledger: %s", promotion.build.short, name)
-        fact: dict[str, JsonValue] = {
-            "label": promotion.label,
-            "full_hash": promotion.build.full_hash,
-            "previous": previous.build.full_hash if previous else None,
-            "containers": len(promotion.containers),
-            "registries": list(promotion.registries),
-            "image_servers": list(promotion.servers),
-        }
+        fact = event(promotion, previous)
         context["outlet_events"][self.asset].extra = fact
         self.log.info("%s %s is verified everywhere", promotion.build.short, promotion.label)
         return fact
+
+
+def label_asset(dag_id: str, repo_url: str, label: str) -> Asset:
+    """Return the asset that stands for a promoted label.
+
+    :param repo_url: DLRN's repository tree.
+    """
+    return Asset(name=f"{dag_id}/{label}", uri=label_uri(dag_id, repo_url, label), group="rdo-promoter")
+
+
+def event(promotion: Promotion, previous: Build | None) -> dict[str, JsonValue]:
+    """Return what the label's asset event says.
+
+    :param previous: the build that the label named before.
+    """
+    return {
+        "label": promotion.label,
+        "full_hash": promotion.build.full_hash,
+        "previous": previous.full_hash if previous else None,
+        "containers": len(promotion.containers),
+        "registries": list(promotion.registries),
+        "image_servers": list(promotion.servers),
+    }
 
 
 def facts_of(

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StrictStr, WithJson
 from rdo_promoter.model.build import CONSISTENT
 from rdo_promoter.model.ci import Pipeline
 from rdo_promoter.model.layout import BY_HASH, Layout, by_label
+from rdo_promoter.model.promotion import label_uri
 from rdo_promoter.model.votes import VotePolicy
 from rdo_promoter.steps import AnyStep, Candidate, Step, WaitFor
 from rdo_promoter.steps.fields import (
@@ -322,7 +323,7 @@ class ReleaseFile(Frozen):
 
         :param label: a promoted label.
         """
-        return f"dlrn://{urlsplit(self.dlrn.repo_url).netloc}/{self.dag_id}/{label}"
+        return label_uri(self.dag_id, self.dlrn.repo_url, label)
 
     def image_root(self, server: str) -> str:
         """Return the folder of the release's builds on an image server.
