@@ -72,6 +72,15 @@ ADDRESSES = tuple(
         host(connection, "a scheme alone", "https://", "is no address of a web service"),
         host(connection, "another protocol", "ftp://example.org", "is no address of a web service"),
         host(connection, "a login in the host", f"https://user:{SECRET}@example.org", "holds a login"),
+        *(
+            host(
+                connection,
+                f"a password with {sign} in the host",
+                f"https://u:{SECRET}{sign}{SECRET}@x.org",
+                "holds",
+            )
+            for sign in "/#?@"
+        ),
         host(connection, "a query", f"example.org?token={SECRET}", "is no address of a web service"),
         host(connection, "a port that is none", "https://example.org:port", "is no address"),
         host(connection, "half an IPv6 address", "https://[::1", "is no address"),

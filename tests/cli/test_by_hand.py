@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email.utils import formatdate
+from pathlib import Path
 
 import pytest
 
@@ -16,10 +17,13 @@ from lab.images import push_build
 from lab.outage import Outage, before
 from lab.ports import free_port
 from lab.service import HOST
+from rdo_promoter.cli import by_hand
+from rdo_promoter.clients.ledger import Ledger
 from rdo_promoter.model.build import DlrnHash
 from rdo_promoter.model.ledger import Planned, Promoted
 from tests.cli.desk import Desk, wait_for
 from tests.engine.rdo import CONTAINERS
+from tests.unit.test_ledger import planned
 
 pytestmark = pytest.mark.lab
 
@@ -67,7 +71,8 @@ def test_a_build_is_shown_then_promoted_and_done_again_nothing_changes(desk: Des
     assert f"plan: {NEEDS_ALL}\n" in shown
     assert f"DLRN: {desk.rdo.label} nothing -> {new.full_hash}" in shown
     assert "-> can be promoted now" in shown
-    tried = desk.promote(old, code=0)
+    assert f"\nledger {desk.folder}/ledger\n" in shown
+    tried = desk.promote(old, "--dry-run", code=0)
     assert tried.endswith("dry run: nothing was changed; add --no-dry-run to promote\n")
     assert desk.rdo.state() == untouched
     assert kinds(desk) == []
@@ -243,6 +248,24 @@ def test_ctrl_c_says_what_has_moved_and_how_to_go_on(desk: Desk) -> None:
     desk.promote(build, "--no-dry-run", code=0)
 
 
+def test_a_plan_that_is_stopped_before_anything_changes_keeps_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C between the plan and the look at the plans of others."""
+
+    def stopped(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("RDO_PROMOTER_LEDGER", str(tmp_path))
+    monkeypatch.setattr(by_hand, "unfinished", stopped)
+    hand = by_hand.ByHand.__new__(by_hand.ByHand)
+    hand.target, hand._begun = None, False  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        hand._plan(planned(1, 1_000, via="command line"), set())
+    assert [fact.kind for fact in Ledger(tmp_path).facts()] == ["planned", "given_up"]
+    assert Ledger(tmp_path).unfinished() == ()
+
+
 def test_ctrl_c_before_anything_changes_says_so(desk: Desk) -> None:
     (build,) = desk.tested()
     with looking_slowly(desk) as outage:
@@ -253,6 +276,26 @@ def test_ctrl_c_before_anything_changes_says_so(desk: Desk) -> None:
         said = desk.ended(command, code=1)
     assert "stopped; nothing was changed" in said
     assert kinds(desk) == []
+
+
+def test_a_promotion_that_takes_long_says_so_in_the_ledger(desk: Desk) -> None:
+    """Airflow's runs respect a plan for two hours."""
+    (build,) = desk.tested()
+    with images_through(desk) as outage, FaultProxy(desk.lab.dlrn.api_url) as proxy:
+        desk.connection("dlrn_centos7_master", host=proxy.url)
+        command = desk.start(*desk.words(build), "--no-dry-run")
+        command.until("tagging containers in dockerhub")
+        outage.break_("slow", seconds=60)
+        command.until("moving the link on images")
+        proxy.headers["Date"] = formatdate(time.time() + 700, usegmt=True)
+        outage.mend()
+        desk.ended(command, code=0)
+    first, second, done = desk.ledger.facts()
+    assert isinstance(first, Planned)
+    assert isinstance(second, Planned)
+    assert second.at - first.at >= 600
+    assert isinstance(done, Promoted)
+    assert desk.ledger.unfinished() == ()
 
 
 def test_an_unfinished_promotion_of_airflow_is_in_the_way_until_it_is_taken_over(desk: Desk) -> None:
@@ -282,6 +325,9 @@ def test_somebody_who_plans_at_the_same_moment_is_seen(desk: Desk) -> None:
         said = desk.ended(command, code=1)
     assert "somebody else has begun" in said
     assert desk.rdo.state().label is None
+    # What was not begun keeps nobody waiting: the run goes on at once.
+    assert [plan.via for plan in desk.ledger.unfinished()] == ["airflow"]
+    assert kinds(desk) == ["planned", "planned", "given_up"]
 
 
 def test_a_promotion_that_airflow_left_complete_gets_its_end_in_the_ledger(desk: Desk) -> None:
@@ -314,6 +360,7 @@ def test_an_unreachable_ledger_refuses(desk: Desk) -> None:
     del desk.env["RDO_PROMOTER_LEDGER"]
     said = desk.promote(build, "--no-dry-run", code=1)
     assert "create that folder once, or mount it" in said
+    assert f"ledger {desk.folder}/home/rdo-promoter-ledger: RDO_PROMOTER_LEDGER is not set" in said
     assert desk.rdo.state().label is None
 
 

@@ -114,6 +114,7 @@ def test_the_environment_serves_as_a_shell_has_it_while_the_database_hangs(
     # Nothing of Airflow's log is mixed with what a person reads.
     assert {line[:4] for line in said.splitlines()} <= {
         desk.dag_id[:4],
+        "ledg",
         "",
         "stag",
         "  cr",
@@ -173,6 +174,31 @@ def _no_tables(desk: Desk) -> str:
     desk.env[DATABASE] = f"sqlite:///{desk.folder}/home/airflow.db"
     (desk.folder / "home" / "airflow.db").touch()
     return "no such table: connection"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql+psycopg2://airflow:hunter2/hunter2@{host}:{port}/airflow",
+        "postgresql+psycopg2://airflow:hunter2@hunter2@{host}:{port}/airflow",
+        "postgresql+psycopg2://airflow:hunter2@a/hunter2@{host}:{port}/airflow",
+    ],
+)
+def test_no_part_of_the_databases_password_is_said(desk: Desk, address: str) -> None:
+    desk.env[DATABASE] = address.format(host=HOST, port=free_port())
+    del desk.env["AIRFLOW_CONN_IMAGES_RDO"]
+    said = desk.run("plan", desk.name, code=1)
+    assert "Connection refused" in said or "has a password with '@': write %40 for it there" in said
+    assert "Traceback" not in said
+    assert "hunter2" not in said
+
+
+def test_a_ledgers_connection_that_is_nowhere_is_named(stored: Desk) -> None:
+    stored.env["RDO_PROMOTER_LEDGER"] = "s3://disk_xyz@bucket/ledger"
+    said = stored.run("plan", stored.name, code=1)
+    assert "Connection disk_xyz is not in the environment" in said
+    assert "check the ids in RDO_PROMOTER_LEDGER" in said
+    assert "release file" not in said
 
 
 @pytest.mark.parametrize("database", [_down, _none, _no_tables])

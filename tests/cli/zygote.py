@@ -21,7 +21,7 @@ from rdo_promoter.hooks.outside import load_airflow
 
 load_airflow()
 
-from airflow import settings  # noqa: E402
+from airflow import configuration, settings  # noqa: E402
 
 from rdo_promoter.cli import by_hand, main, outlook  # noqa: E402, F401  # loaded for the children
 
@@ -43,6 +43,7 @@ def _child(job: Mapping[str, Any]) -> NoReturn:
     os.environ.clear()
     os.environ.update(job["env"])
     # What Airflow reads once, when it is loaded.
+    configuration.AIRFLOW_HOME = os.environ["AIRFLOW_HOME"]
     settings.configure_vars()  # type: ignore[no-untyped-call]
     settings.configure_orm()  # type: ignore[no-untyped-call]
     for name, value in job["patch"].items():

@@ -310,6 +310,10 @@ def test_a_connections_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     [
         ("ledger", ConfigError, "write the whole path"),
         ("s3://user:hunter2@bucket/ledger", ConfigError, "holds a login: name an Airflow Connection"),
+        ("s3://user:x/hunter2@bucket/ledger", ConfigError, "holds a login: name an Airflow Connection"),
+        ("s3://user:x#hunter2@bucket/ledger", ConfigError, "holds a login: name an Airflow Connection"),
+        ("s3://user:x?hunter2@bucket/ledger", ConfigError, "holds a login: name an Airflow Connection"),
+        ("s3://user:x@hunter2@bucket/ledger", ConfigError, "holds a login: name an Airflow Connection"),
         ("s4://bucket/ledger", ServiceError, "whether the provider of its scheme is installed"),
     ],
 )

@@ -43,8 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return REFUSED
     except KeyboardInterrupt:
-        # A promotion that has begun says itself what has moved.
-        print("stopped; nothing was changed", file=sys.stderr)
+        # A promotion says itself what has moved.
+        print("stopped", file=sys.stderr)
         return REFUSED
     except BrokenPipeError:
         # The reader (`| head`) has gone. Python's own flush at the end must not complain again.

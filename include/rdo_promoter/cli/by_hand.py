@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rdo_promoter.cli.outlook import (
@@ -26,12 +27,16 @@ from rdo_promoter.engine.outlook import Outlook
 from rdo_promoter.engine.whole import carry_out
 from rdo_promoter.errors import PromoterError, TransientError
 from rdo_promoter.hooks.recipe import write_recipe
-from rdo_promoter.model.ledger import Planned, Promoted
+from rdo_promoter.model.ledger import Planned, Promoted, give_up
 from rdo_promoter.model.promotion import Observed, Promotion
 from rdo_promoter.model.promotions import PromotionRow
 
 #: Seconds before what failed for the moment is tried again; the clients have tried four times each time.
 PAUSES = (5.0, 15.0, 45.0)
+
+#: Seconds after which a step is begun with a new plan in the ledger: so each step may take as long as
+#: Airflow's runs respect a plan, and as a task may take.
+RENEWED = 600
 
 _DONE, _REFUSED = 0, 1
 
@@ -53,12 +58,19 @@ class ByHand:
         self.take_over = take_over
         self.pause = pause
         (self.services,) = open_services([target])
+        # Whether things may have changed.
+        self._begun = False
 
     def run(self, *, dry_run: bool) -> int:
         """Promote, or show what would be changed; return the exit code."""
         tell([heading(self.target), ""])
-        with alone(self.target.release.dag_id, self.target.step.label):
-            return self._run(dry_run=dry_run)
+        try:
+            with alone(self.target.release.dag_id, self.target.step.label):
+                return self._run(dry_run=dry_run)
+        except KeyboardInterrupt:
+            again = "the same command again shows what has moved, and does what is left"
+            tell(["", f"stopped; {again if self._begun else 'nothing was changed'}"])
+            return _REFUSED
 
     def _run(self, *, dry_run: bool) -> int:
         build = find_build(self.target, self.services.dlrn, self.full_hash)
@@ -75,12 +87,12 @@ class ByHand:
         if seen.done:
             self._close(seen, begun)
             return _DONE
-        return self._promote(seen, known={plan.name for plan in begun})
+        return self._promote(seen, known={plan.suffix for plan in begun})
 
     def _promote(self, seen: Outlook, known: set[str]) -> int:
         """Change things, from the plan in the ledger to the promotion in the ledger.
 
-        :param known: names of the plans that were unfinished before.
+        :param known: of the plans that were unfinished before.
         """
         promotion, found = seen.promotion, seen.found
         assert found is not None, "a promotion that was not looked at is refused"
@@ -90,30 +102,52 @@ class ByHand:
             summary=found.plan.summary(),
             wanted=write_recipe(promotion, self.services),
         )
-        book().append(plan)
-        # Somebody who planned at the same moment sees this plan, or is seen here; or each sees the other.
-        if late := [each for each in others(unfinished(self.target)) if each.name not in known]:
-            tell(in_the_way(self.target, late))
-            return _REFUSED
-        progress(f"planned by {person()}; from here on things change")
+        said = plan
+
+        def say(line: str) -> None:
+            nonlocal said
+            progress(line)
+            if (now := self.services.dlrn.now()) - said.at >= RENEWED:
+                said = replace(plan, at=now)
+                book().append(said)
 
         def everything() -> None:
-            self._promoted(promotion, *carry_out(promotion, self.services, found.was, say=progress))
+            self._promoted(promotion, *carry_out(promotion, self.services, found.was, say=say))
 
         with told_to_stop():
             try:
+                if late := self._plan(plan, known):
+                    tell(in_the_way(self.target, late))
+                    return _REFUSED
+                progress(f"planned by {person()}; from here on things change")
                 self._again(everything)
-            except PromoterError as error:
-                tell(["", f"not complete: {error}", *self._left(promotion)])
-                return _REFUSED
-            except KeyboardInterrupt:
-                tell(["", "not complete: stopped by Ctrl-C", *self._left(promotion)])
+            except (PromoterError, KeyboardInterrupt) as error:
+                if not self._begun:
+                    raise
+                why = error if isinstance(error, PromoterError) else "stopped by Ctrl-C"
+                tell(["", f"not complete: {why}", *self._left(promotion)])
                 return _REFUSED
             except Exception:
                 tell(["", "not complete: a mistake of this program, shown below", *self._left(promotion)])
                 raise
         progress(f"done: {promotion.label} names {promotion.build.full_hash} everywhere")
         return _DONE
+
+    def _plan(self, plan: Planned, known: set[str]) -> list[Planned]:
+        """Write the plan down; return those of others that came in between, and give ours up then.
+
+        Somebody who planned at the same moment sees this plan, or is seen here; or each sees the other.
+        """
+        try:
+            book().append(plan)
+            late = [each for each in others(unfinished(self.target)) if each.suffix not in known]
+            self._begun = not late
+        finally:
+            # Nothing was changed yet. A plan without an end would keep Airflow's runs waiting.
+            if not self._begun:
+                reason = "nothing was changed: it was stopped, or somebody else planned at the same moment"
+                book().append(give_up(plan, reason, at=plan.at, by=person(), via="command line"))
+        return late
 
     def _promoted(self, promotion: Promotion, row: PromotionRow, observed: Observed) -> None:
         previous = observed.dlrn.previous

@@ -12,7 +12,7 @@ from rdo_promoter.clients.ledger import Ledger
 from rdo_promoter.engine.candidate import newest_build
 from rdo_promoter.engine.outlook import Outlook, Stage, look_ahead
 from rdo_promoter.errors import NotFoundError
-from rdo_promoter.hooks.ledger import ledger, ledger_connection
+from rdo_promoter.hooks.ledger import ENVIRONMENT, is_named, ledger, ledger_connection
 from rdo_promoter.hooks.outside import bring_connections, load_airflow
 from rdo_promoter.hooks.services import ConnectionServices
 from rdo_promoter.model.build import Build
@@ -31,8 +31,8 @@ def open_services(targets: Iterable[Target]) -> list[ConnectionServices]:
     """
     targets = list(targets)
     load_airflow()
-    needed = [conn_id for target in targets for conn_id in target.connections]
-    bring_connections([*needed, *ledger_connection()])
+    needed = {conn_id: "the release file" for target in targets for conn_id in target.connections}
+    bring_connections({**needed, **dict.fromkeys(ledger_connection(), ENVIRONMENT)})
     return [services_of(target.release).only(*target.uses) for target in targets]
 
 
@@ -83,9 +83,10 @@ def book() -> Ledger:
 
 
 def heading(target: Target) -> str:
-    """Return the line that says by which text of the release file everything is decided."""
+    """Return the lines that say by which text of the release file, and by which ledger, all is decided."""
     release = target.release
-    return f"{release.dag_id} by {release.file} (sha256 {release.digest})"
+    place = book().where + ("" if is_named() else f": {ENVIRONMENT} is not set, for Airflow neither?")
+    return f"{release.dag_id} by {release.file} (sha256 {release.digest})\nledger {place}"
 
 
 def lines(target: Target, seen: Outlook) -> Iterator[str]:
@@ -116,8 +117,8 @@ def person() -> str:
 
 
 def others(begun: Iterable[Planned]) -> list[Planned]:
-    """Return the promotions that somebody else has begun."""
-    return [plan for plan in begun if plan.by != person()]
+    """Return the promotions that somebody else has begun, each as it was planned last."""
+    return list({(plan.by, plan.build): plan for plan in begun if plan.by != person()}.values())
 
 
 def in_the_way(target: Target, plans: Sequence[Planned]) -> Iterator[str]:

@@ -28,9 +28,10 @@ def run(options: argparse.Namespace) -> int:
     # Airflow and the clients take seconds to load: who misspells a name should not wait for them.
     from rdo_promoter.cli import outlook
 
+    every = outlook.open_services(targets)
     tell([outlook.heading(targets[0])])
     code = 0
-    for target, services in zip(targets, outlook.open_services(targets), strict=True):
+    for target, services in zip(targets, every, strict=True):
         try:
             build = outlook.find_build(target, services.dlrn, options.hash)
             seen = outlook.look(target, services, build, reads_only=True)

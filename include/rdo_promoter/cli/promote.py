@@ -19,7 +19,12 @@ def add(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
         "is not.",
     )
     add_arguments(parser, required=True)
-    parser.add_argument("--no-dry-run", action="store_true", help="make the changes")
+    parser.add_argument(
+        "--dry-run",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="show what would be changed, or make the changes",
+    )
     parser.add_argument(
         "--take-over",
         action="store_true",
@@ -34,6 +39,4 @@ def run(options: argparse.Namespace) -> int:
     # Airflow and the clients take seconds to load: who misspells a name should not wait for them.
     from rdo_promoter.cli.by_hand import ByHand
 
-    return ByHand(target, full_hash=options.hash, take_over=options.take_over).run(
-        dry_run=not options.no_dry_run
-    )
+    return ByHand(target, full_hash=options.hash, take_over=options.take_over).run(dry_run=options.dry_run)

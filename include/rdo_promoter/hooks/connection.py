@@ -98,13 +98,14 @@ def read_url(connection: Connection, example: str) -> str:
     if connection.schema:
         # Airflow puts the path of a Connection's URI there.
         raise ConfigError(f"schema of Connection '{connection.conn_id}' is not read: {remedy}")
+    # Anywhere: a password may hold what ends a host. Nothing of it is quoted here.
+    if "@" in host:
+        raise ConfigError(f"{where} holds a login: {remedy}; login and password have fields of their own")
     try:
         parts = urlsplit(host if "://" in host else f"https://{host}")
         port = parts.port
-    except ValueError as error:
-        raise ConfigError(f"{where} is no address ({error}): {remedy}") from error
-    if "@" in parts.netloc:
-        raise ConfigError(f"{where} holds a login: {remedy}; login and password have fields of their own")
+    except ValueError:
+        raise ConfigError(f"{where} is no address: {remedy}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ConfigError(f"{where} is no address of a web service: {remedy}")
     if connection.port and port is None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from rdo_promoter.clients.ledger import Ledger
 from rdo_promoter.errors import ConfigError, ServiceError
@@ -14,6 +14,9 @@ ENVIRONMENT = "RDO_PROMOTER_LEDGER"
 
 #: The ledger's folder below AIRFLOW_HOME when nothing is said.
 DEFAULT = "rdo-promoter-ledger"
+
+#: What an Airflow Connection can be called.
+_CONN_ID = re.compile(r"[\w.-]+")
 
 
 def ledger(*, make: bool = True) -> Ledger:
@@ -26,7 +29,7 @@ def ledger(*, make: bool = True) -> Ledger:
     :raises ConfigError: when the place cannot be one.
     :raises ServiceError: when its file system cannot be opened.
     """
-    named = os.environ.get(ENVIRONMENT, "").strip()
+    named = _named()
     if not named:
         return Ledger(_default(make=make))
     if "://" not in named:
@@ -37,10 +40,29 @@ def ledger(*, make: bool = True) -> Ledger:
     return _at_url(named)
 
 
+def is_named() -> bool:
+    """Tell whether the environment names the ledger's place."""
+    return bool(_named())
+
+
 def ledger_connection() -> tuple[str, ...]:
-    """Return the id of the Airflow Connection that the ledger's place names, if it names one."""
-    conn_id = urlsplit(os.environ.get(ENVIRONMENT, "").strip()).netloc.rpartition("@")[0]
-    return (conn_id,) if conn_id and ":" not in conn_id else ()
+    """Return the id of the Airflow Connection that the ledger's place names, if it names one.
+
+    :raises ConfigError: when it holds a login instead.
+    """
+    # Not split as a URL: a secret in it may hold any of its separators.
+    before, at, _ = _named().partition("://")[2].rpartition("@")
+    if at and not _CONN_ID.fullmatch(before):
+        # Not repeated here: it looks like a login.
+        raise ConfigError(
+            f"{ENVIRONMENT} holds a login: name an Airflow Connection instead, "
+            "<scheme>://<Connection>@<bucket>/.., and no other '@'"
+        )
+    return (before,) if at else ()
+
+
+def _named() -> str:
+    return os.environ.get(ENVIRONMENT, "").strip()
 
 
 def _default(*, make: bool) -> Path:
@@ -59,12 +81,7 @@ def _default(*, make: bool) -> Path:
 
 
 def _at_url(url: str) -> Ledger:
-    userinfo = urlsplit(url).netloc.rpartition("@")[0]
-    if ":" in userinfo:
-        # Not repeated here: it looks like a login.
-        raise ConfigError(
-            f"{ENVIRONMENT} holds a login: name an Airflow Connection instead, <scheme>://<Connection>@<bucket>/.."
-        )
+    ledger_connection()  # refuses a login
     from airflow.sdk import ObjectStoragePath
 
     try:

@@ -13,11 +13,14 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from typing import TYPE_CHECKING
 
 from rdo_promoter.errors import ConfigError, ServiceError
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
 
 #: Seconds that the metadata database has for its answer. Its drivers wait for ever, or for minutes.
 DEADLINE = 10.0
@@ -39,16 +42,17 @@ def load_airflow() -> None:
     logging.getLogger("airflow").setLevel(logging.ERROR)
 
 
-def bring_connections(conn_ids: Iterable[str]) -> None:
+def bring_connections(conn_ids: Mapping[str, str]) -> None:
     """Make sure that this process can read these Connections.
 
     Those that only the metadata database has are put into this process's environment, where every hook and
     provider finds them; other processes do not see them there.
 
+    :param conn_ids: and for each of them where it is named, for messages.
     :raises ConfigError: naming those that nobody has, or that cannot be read.
     :raises ServiceError: naming those that the database may have, when it does not answer.
     """
-    missing = [conn_id for conn_id in dict.fromkeys(conn_ids) if not _is_known(conn_id)]
+    missing = [conn_id for conn_id in conn_ids if not _is_known(conn_id)]
     if not missing:
         return
     try:
@@ -56,9 +60,8 @@ def bring_connections(conn_ids: Iterable[str]) -> None:
     except ServiceError as error:
         raise ServiceError(f"{_not_found(missing)}, and {error}") from error
     if left := [conn_id for conn_id in missing if conn_id not in found]:
-        raise ConfigError(
-            f"{_not_found(left)}, nor in the metadata database: check the ids in the release file"
-        )
+        named = " and ".join(dict.fromkeys(conn_ids[conn_id] for conn_id in left))
+        raise ConfigError(f"{_not_found(left)}, nor in the metadata database: check the ids in {named}")
     for conn_id, content in found.items():
         os.environ[_variable(conn_id)] = content
 
@@ -82,11 +85,10 @@ def _ask_database(conn_ids: Collection[str]) -> dict[str, str]:
     :raises ServiceError: when it does not answer.
     :raises ConfigError: when what it has cannot be decrypted.
     """
-    from airflow.configuration import conf
-
-    url = urlsplit(str(conf.get("database", "sql_alchemy_conn")))
-    where = f"the metadata database ({url.scheme}, {_host(url.netloc) or url.path[1:]})"
-    if url.scheme.startswith("sqlite") and not Path(unquote(url.path)[1:]).exists():
+    url = _database()
+    place = ":".join(str(part) for part in (url.host, url.port) if part) or url.database
+    where = f"the metadata database ({url.drivername}, {place})"
+    if url.drivername.startswith("sqlite") and not Path(url.database or "").exists():
         # Airflow would make an empty one.
         raise ServiceError(f"{where} does not exist: set AIRFLOW_HOME and [database] as Airflow has them")
     # All that takes a processor's time is done here: the deadline is the database's alone.
@@ -155,5 +157,16 @@ def _variable(conn_id: str) -> str:
     return f"AIRFLOW_CONN_{conn_id.upper()}"
 
 
-def _host(netloc: str) -> str:
-    return netloc.rpartition("@")[2]
+def _database() -> URL:
+    """Return the metadata database's address, which Airflow has used by now.
+
+    :raises ConfigError: when a part of its password would pass for another part of it.
+    """
+    from airflow.configuration import conf
+    from sqlalchemy.engine import make_url
+
+    url = make_url(str(conf.get("database", "sql_alchemy_conn")))
+    if "@" in f"{url.host}{url.database}":
+        # Not repeated here.
+        raise ConfigError("[database] sql_alchemy_conn has a password with '@': write %40 for it there")
+    return url

@@ -61,14 +61,15 @@ class Transport:
         backoff: float,
         timeout: tuple[float, float],
     ) -> None:
+        # Anywhere: a password may hold what ends a host.
+        if "@" in url:
+            raise ConfigError(
+                f"registry {name}: put login and password in the Connection, not in the address"
+            )
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigError(
                 f"registry {name}: its address has to start with https:// (or http://) and a host"
-            )
-        if parts.username or parts.password:
-            raise ConfigError(
-                f"registry {name}: put login and password in the Connection, not in the address"
             )
         if parts.path not in ("", "/") or parts.query or parts.fragment:
             raise ConfigError(
