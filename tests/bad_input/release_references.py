@@ -89,13 +89,6 @@ CROSS = [
         ),
         # labels
         (
-            "label: ci-testing",
-            "label: current-good",
-            35,
-            f"{UPSTREAM}[5].promote.label",
-            "'current-good' is a candidate label",
-        ),
-        (
             "label: current-good-rdo",
             OTHER_STAGE,
             47,
@@ -108,6 +101,23 @@ CROSS = [
             26,
             f"{UPSTREAM}[3].push_containers.tag",
             "'current-good' is a promoted label",
+        ),
+        *(
+            (
+                f"{where}, tag: ci-testing",
+                f"{where}, tag: {tag}",
+                line,
+                f"{UPSTREAM}{step}.tag",
+                f"no candidate step moves '{tag}', so nothing would be tagged; {known}",
+            )
+            for where, line, step in (
+                ("in: rdo", 25, "[2].tag_containers"),
+                ("to: quay", 26, "[3].push_containers"),
+            )
+            for tag, known in (
+                ("ci-tseting", "did you mean 'ci-testing'? known: ci-testing"),
+                ("tripleo", "known: ci-testing"),
+            )
         ),
         (
             "in: rdo, tag: ci-testing",

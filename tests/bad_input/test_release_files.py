@@ -37,9 +37,18 @@ def test_each_wait_without_a_candidate_is_named(tmp_path: Path) -> None:
     found = problems(write(tmp_path, changed(CANDIDATE, "")))
     assert [line.split(": ")[:2] for line in found] == [
         ["releases/good.yaml:23", f"{UPSTREAM}[0].wait_for"],
+        ["releases/good.yaml:24", f"{UPSTREAM}[1].tag_containers.tag"],
+        ["releases/good.yaml:25", f"{UPSTREAM}[2].push_containers.tag"],
         ["releases/good.yaml:26", f"{UPSTREAM}[3].wait_for"],
     ]
     assert "put `- candidate: {label: ...}` first" in found[0]
+
+
+def test_a_label_that_is_both_kinds_is_refused_where_it_is_promoted(tmp_path: Path) -> None:
+    *tags, label = problems(write(tmp_path, changed("label: ci-testing", "label: current-good")))
+    assert label.startswith(f"releases/good.yaml:35: {UPSTREAM}[5].promote.label: ")
+    assert "'current-good' is a candidate label" in label
+    assert len(tags) == 2
 
 
 def test_images_that_nobody_links_are_refused_with_their_server(tmp_path: Path) -> None:

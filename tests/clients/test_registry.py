@@ -45,6 +45,14 @@ def test_a_registry_that_is_there_answers(registry: Registry) -> None:
     registry.ping()
 
 
+@pytest.mark.parametrize("sign", ["", "/", "#", "?", "@"])
+def test_an_address_with_a_login_is_not_repeated(sign: str) -> None:
+    with pytest.raises(ConfigError, match="put login and password in the Connection") as raised:
+        Registry(f"https://user:open{sign}sesame@registry.example.org", name="rdo")
+    assert "open" not in str(raised.value)
+    assert "sesame" not in str(raised.value)
+
+
 @KINDS
 def test_what_was_put_comes_back_byte_for_byte(
     lab: LabRegistry, registry: Registry, namespace: str, kind: str

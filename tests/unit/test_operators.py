@@ -153,7 +153,8 @@ def made(kind: Any, dlrn: Dlrn | None = None, **arguments: Any) -> Any:
 
 @pytest.fixture(autouse=True)
 def _in_a_dag(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PromotionOperator, "dag_id", "centos7-master")
+    for kind in (PromotionOperator, StartStageOperator):
+        monkeypatch.setattr(kind, "dag_id", "centos7-master")
 
 
 @pytest.fixture(autouse=True)
@@ -471,8 +472,14 @@ def test_a_stage_that_was_not_chosen_is_left_out() -> None:
 
 
 def test_a_chosen_stage_before_it_that_was_skipped_takes_it_along() -> None:
+    """Also in a run that was cleared: the skipped task keeps the XCom of its try before."""
+    last = "upstream.promote.verify"
+    ti = Ti(groups={"ours": {last: "skipped"}}, pulled={(last, "return_value"): {"label": "passed"}})
     with pytest.raises(AirflowSkipException, match="stage upstream ended as skipped"):
-        start(context(stages=["upstream", "phase2"]))
+        start(context(ti, stages=["upstream", "phase2"]))
+    dlrn = Dlrn(rows=[PromotionRow("current-rdo", NEW, 77)])
+    ti.groups["ours"][last] = "success"
+    assert start(context(ti, stages=["upstream", "phase2"]), dlrn)["since"] == 77
 
 
 def test_a_stage_does_not_begin_where_it_is_not_let_in() -> None:

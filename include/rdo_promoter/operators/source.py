@@ -107,9 +107,9 @@ class StartStageOperator(PromoterOperator):
         chosen = form(context).get("stages") or []
         if chosen and self.stage not in chosen:
             raise skip(context, f"stage {self.stage} was not chosen in the run's form")
-        for stage, last in self.before.items():
-            if (not chosen or stage in chosen) and context["ti"].xcom_pull(task_ids=last) is None:
-                ended = "was a dry run" if is_dry_run(context) else "ended as skipped"
+        for stage, state in self._before(context):
+            if (not chosen or stage in chosen) and state != "success":
+                ended = "was a dry run" if is_dry_run(context) else f"ended as {state}"
                 raise skip(context, f"stage {stage} {ended}, so {self.stage} has nothing to work on")
         result: Result = {"stage": self.stage, "notes": self._check_access(run_build(context))}
         if self.source == CONSISTENT:
@@ -123,6 +123,17 @@ class StartStageOperator(PromoterOperator):
             )
         context["ti"].xcom_push(key=SINCE_KEY, value=entries[0].timestamp)
         return {**result, "since": entries[0].timestamp}
+
+    def _before(self, context: Context) -> list[tuple[str, str | None]]:
+        """Return each stage before this one with the state of its last task.
+
+        Its XCom would not tell: a task that is skipped after its run was cleared keeps that of its last try.
+        """
+        found = context["ti"].get_task_states(
+            dag_id=self.dag_id, run_ids=[context["run_id"]], task_ids=list(self.before.values())
+        )
+        states: Mapping[str, str | None] = found.get(context["run_id"], {})
+        return [(stage, states.get(last)) for stage, last in self.before.items()]
 
     def _check_access(self, build: Build) -> list[str]:
         """Refuse to begin when a service will not let us in; return what does not answer just now."""

@@ -112,11 +112,17 @@ def needs_containers(step: Step, scope: Scope, path: tuple[str | int, ...]) -> I
         )
 
 
-def not_promoted(tag: str, scope: Scope) -> Iterable[Problem]:
-    """Return the problem of a step outside a promotion that would move a promoted label."""
+def check_tag(tag: str, scope: Scope) -> Iterable[Problem]:
+    """Return the problem of a step outside a promotion that would not move a candidate label.
+
+    Its tags are moved while DLRN's label names the build, so another one would never be moved.
+    """
     if tag in scope.promoted_labels:
         yield Problem(
             ("tag",),
             f"{tag!r} is a promoted label: only its promote step may tag containers with it, "
             "after everything was verified; use the candidate label",
         )
+    elif tag not in scope.candidate_labels:
+        known = nearest(tag, scope.candidate_labels)
+        yield Problem(("tag",), f"no candidate step moves {tag!r}, so nothing would be tagged; {known}")

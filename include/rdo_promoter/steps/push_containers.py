@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from rdo_promoter.files.document import Problem
-from rdo_promoter.steps.base import Reference, Scope, Step, needs_containers, not_promoted
+from rdo_promoter.steps.base import Reference, Scope, Step, check_tag, needs_containers
 from rdo_promoter.steps.fields import Label, Name
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ class PushContainers(Step):
     """Copy every container of the build from the source registry to another one and tag it there.
 
     :param to: the target registry's name.
-    :param tag: the tag, the candidate label as a rule.
+    :param tag: the tag, a candidate label of the release.
     :param gates: what a failure holds back: ``next`` the steps that follow, ``nothing`` nothing.
     """
 
@@ -37,7 +37,7 @@ class PushContainers(Step):
         """Return what is wrong with the step where it stands."""
         yield from super().check(scope)
         yield from needs_containers(self, scope, ())
-        yield from not_promoted(self.tag, scope)
+        yield from check_tag(self.tag, scope)
         if self.to == scope.container_source:
             yield Problem(
                 ("to",),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from rdo_promoter.files.document import Problem
-from rdo_promoter.steps.base import Reference, Scope, Step, needs_containers, not_promoted
+from rdo_promoter.steps.base import Reference, Scope, Step, check_tag, needs_containers
 from rdo_promoter.steps.fields import Label, Name
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ class TagContainers(Step):
     """Verify that every container of the build is in a registry, then tag them there.
 
     :param in_: the registry's name; written ``in``.
-    :param tag: the tag, the candidate label as a rule.
+    :param tag: the tag, a candidate label of the release.
     """
 
     kind: ClassVar[str] = "tag_containers"
@@ -35,7 +35,7 @@ class TagContainers(Step):
         """Return what is wrong with the step where it stands."""
         yield from super().check(scope)
         yield from needs_containers(self, scope, ())
-        yield from not_promoted(self.tag, scope)
+        yield from check_tag(self.tag, scope)
 
     def describe(self) -> str:
         """Say in one sentence what the step does, for the Dag's documentation."""
