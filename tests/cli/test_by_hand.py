@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from email.utils import formatdate
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -264,6 +265,29 @@ def test_a_plan_that_is_stopped_before_anything_changes_keeps_nobody_waiting(
         hand._plan(planned(1, 1_000, via="command line"), set())
     assert [fact.kind for fact in Ledger(tmp_path).facts()] == ["planned", "given_up"]
     assert Ledger(tmp_path).unfinished() == ()
+
+
+@pytest.mark.parametrize(
+    ("begun", "said"),
+    [(False, "stopped; nothing was changed"), (True, "stopped; the same command again shows what has moved")],
+)
+def test_ctrl_c_at_any_other_moment_tells_no_lie(
+    begun: bool, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before the first change, and when it interrupts what is said about the last one."""
+    hand = by_hand.ByHand.__new__(by_hand.ByHand)
+    hand.target = SimpleNamespace(  # type: ignore[assignment]
+        release=SimpleNamespace(dag_id="centos7-said"), step=SimpleNamespace(label="current")
+    )
+
+    def stopped(**_: object) -> int:
+        hand._begun = begun
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(by_hand, "heading", lambda _: "")
+    monkeypatch.setattr(hand, "_run", stopped)
+    assert hand.run(dry_run=False) == 1
+    assert said in capsys.readouterr().out
 
 
 def test_ctrl_c_before_anything_changes_says_so(desk: Desk) -> None:

@@ -25,7 +25,7 @@ from rdo_promoter.engine.moved import moved_so_far
 from rdo_promoter.engine.observe import observe
 from rdo_promoter.engine.outlook import Outlook
 from rdo_promoter.engine.whole import carry_out
-from rdo_promoter.errors import PromoterError, TransientError
+from rdo_promoter.errors import PromoterError, TransientError, said
 from rdo_promoter.hooks.recipe import write_recipe
 from rdo_promoter.model.ledger import Planned, Promoted, give_up
 from rdo_promoter.model.promotion import Observed, Promotion
@@ -102,14 +102,14 @@ class ByHand:
             summary=found.plan.summary(),
             wanted=write_recipe(promotion, self.services),
         )
-        said = plan
+        last = plan
 
         def say(line: str) -> None:
-            nonlocal said
+            nonlocal last
             progress(line)
-            if (now := self.services.dlrn.now()) - said.at >= RENEWED:
-                said = replace(plan, at=now)
-                book().append(said)
+            if (now := self.services.dlrn.now()) - last.at >= RENEWED:
+                last = replace(plan, at=now)
+                book().append(last)
 
         def everything() -> None:
             self._promoted(promotion, *carry_out(promotion, self.services, found.was, say=say))
@@ -124,7 +124,7 @@ class ByHand:
             except (PromoterError, KeyboardInterrupt) as error:
                 if not self._begun:
                     raise
-                why = error if isinstance(error, PromoterError) else "stopped by Ctrl-C"
+                why = said(error) if isinstance(error, PromoterError) else "stopped by Ctrl-C"
                 tell(["", f"not complete: {why}", *self._left(promotion)])
                 return _REFUSED
             except Exception:

@@ -11,7 +11,14 @@ from pydantic import JsonValue
 
 from rdo_promoter.engine import promote
 from rdo_promoter.engine.whole import carry_out
-from rdo_promoter.errors import PermanentError, PromoterError, ServiceError, SupersededError, TransientError
+from rdo_promoter.errors import (
+    PermanentError,
+    PromoterError,
+    ServiceError,
+    SupersededError,
+    TransientError,
+    said,
+)
 from rdo_promoter.hooks.ledger import ledger
 from rdo_promoter.hooks.recipe import read_recipe
 from rdo_promoter.hooks.services import ConnectionServices
@@ -89,10 +96,10 @@ class UnfinishedOperator(BaseOperator):
                     case = _Case(self, context, plan, subject, promotion, services, dag_ids)
                     ends[case.end(since)].append(subject)
                 except PromoterError as error:
-                    said = f"{subject}: its step is no longer in {plan.file}, and it is not complete: {error}"
-                    problems.append((said, error))
+                    where = f"{subject}: its step is no longer in {plan.file}"
+                    problems.append((f"{where}, and it is not complete: {said(error)}", error))
         store.set(_MISSED, missed)
-        text = "\n".join(said for said, _ in problems)
+        text = "\n".join(line for line, _ in problems)
         if any(isinstance(error, TransientError) for _, error in problems):
             raise TransientError(text)  # Airflow tries it again
         if problems:
