@@ -140,11 +140,11 @@ def context(ti: Ti | None = None, run_id: str = "ours", run_type: str = "schedul
     }
 
 
-def services(dlrn: Dlrn) -> Any:
+def services(dlrn: Any) -> Any:
     return SimpleNamespace(dlrn=dlrn, repo_url=REPO, registries={}, servers={})
 
 
-def made(kind: Any, dlrn: Dlrn | None = None, **arguments: Any) -> Any:
+def made(kind: Any, dlrn: Any = None, **arguments: Any) -> Any:
     return kind(task_id="task", services=services(dlrn or Dlrn()), **arguments)
 
 
