@@ -66,7 +66,7 @@ def test_a_person_is_asked_and_the_answer_counts(world: World) -> None:
     (waived,) = (entry for entry in book if isinstance(entry, Waived))
     assert (waived.job, waived.full_hash, waived.by) == ("periodic-asked-test2", build.full_hash, "admin")
     answers = [entry for entry in book if isinstance(entry, Answered)]
-    assert [entry.answer for entry in answers] == [Answer.WAIT, Answer.WAIVE]
+    assert [entry.answer for entry in answers] == [Answer.WAIT, Answer.WAIVE], book
     assert {entry.by for entry in answers} == {"admin"}
 
     superseding, newer = _asked(release)

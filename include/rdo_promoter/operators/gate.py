@@ -20,7 +20,7 @@ from rdo_promoter.model.decisions import Answer, Decisions, Doomed
 from rdo_promoter.model.verdict import JobState
 from rdo_promoter.operators.base import PromoterOperator, Result, fail, is_dry_run, run_build, skip
 from rdo_promoter.operators.gate_question import entries, question
-from rdo_promoter.operators.question import Reply, ask, read_reply, recorded_reply
+from rdo_promoter.operators.question import Reply, ask, read_reply
 from rdo_promoter.triggers.dlrn import LabelsSource, VotesSource
 from rdo_promoter.triggers.gate import Call, GateTrigger, call
 from rdo_promoter.triggers.links import VotesLink, links
@@ -95,7 +95,7 @@ class GateOperator(PromoterOperator):
 
         def go_on() -> Result:
             so_far = Asked(**(asked or {}))
-            if so_far.jobs and (reply := read_reply(event) or recorded_reply(context)):
+            if so_far.jobs and (reply := read_reply(event)):
                 self._take(context, reply, so_far.jobs)
                 so_far = Asked()
             return self._decide(context, so_far)

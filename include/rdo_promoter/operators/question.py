@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from airflow.sdk import Context, Param
-from airflow.sdk.execution_time.hitl import HITLUser, get_hitl_detail_content_detail, upsert_hitl_detail
+from airflow.sdk.execution_time.hitl import HITLUser, upsert_hitl_detail
 
 from rdo_promoter.model.decisions import Answer
 
@@ -107,15 +107,6 @@ def read_reply(event: Mapping[str, Any]) -> Reply | None:
         reason=str(form.get("reason") or "").strip(),
         seconds=int(float(hours) * 3600) if hours else WAIT_ON,
     )
-
-
-def recorded_reply(context: Context) -> Reply | None:
-    """Return what a person answered while the task was awake: Airflow keeps it, and resumes nobody."""
-    recorded = get_hitl_detail_content_detail(context["ti"].id)
-    if not recorded.response_received:
-        return None
-    names = ("chosen_options", "params_input", "responded_at", "responded_by_user")
-    return read_reply({name: getattr(recorded, name) for name in names})
 
 
 def _name(user: Any) -> str:
