@@ -114,6 +114,7 @@ def test_jobs_pass_fail_and_are_rerun_are_replaced_and_come_too_late(
     tasks = waiting.until("waiting", run_id, replaced="skipped")
     assert tasks["passes"].state == "deferred"
     waiting.until("waiting", run_id, flaky="up_for_retry")
+    assert api.xcom("waiting", run_id, "flaky", "link_log") == "http://logs/flaky/1"
     client.report_vote(build, "passes", True, "http://logs/passes")
     waiting.until("waiting", run_id, passes="success")
     client.report_vote(build, "flaky", True, "http://logs/flaky/2", timestamp=client.now() + 1)
@@ -126,10 +127,12 @@ def test_jobs_pass_fail_and_are_rerun_are_replaced_and_come_too_late(
     assert tasks["flaky"].try_number >= 2
     assert tasks["never"].try_number == 1
     assert tasks["never"].max_tries > 1
+    page = f"{waiting.proxy.url}/api/civotes_detail.html?commit_hash={build.commit_hash}"
     assert api.xcom("waiting", run_id, "passes") == {
         "state": "passed",
         "job": "passes",
         "url": "http://logs/passes",
+        "page": f"{page}&distro_hash={build.distro_hash}",
         "reason": "passed",
     }
     assert api.xcom("waiting", run_id, "replaced", "reason") == "replaced by internal"
