@@ -7,10 +7,12 @@ import json
 import logging
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
+from typing import Any
 
 import pytest
 from airflow.triggers.base import (
     BaseTaskEndEvent,
+    BaseTrigger,
     TaskFailedEvent,
     TaskSkippedEvent,
     TaskSuccessEvent,
@@ -20,6 +22,7 @@ from airflow.triggers.base import (
 from lab.faults import Fault, FaultProxy
 from rdo_promoter.clients.dlrn import DlrnClient
 from rdo_promoter.model.build import DlrnHash
+from rdo_promoter.triggers.gate import GateTrigger
 from rdo_promoter.triggers.job import JobTrigger
 from rdo_promoter.triggers.terms import Where
 from tests.clients.dlrn_lab import LabDlrn
@@ -60,14 +63,20 @@ def trigger(
     )
 
 
-async def only(trigger: JobTrigger) -> TriggerEvent:
+def gate(build: DlrnHash, label: str, since: int, **changes: Any) -> GateTrigger:
+    where = Where("dlrn_test", "http://not-asked.example", label, f"promoted-{label}")
+    made = terms(where=where, jobs=JOBS, poll=0.2, **changes)
+    return GateTrigger(terms=made.to_json(), build=build.to_json(), since=since, again=30)
+
+
+async def only(trigger: BaseTrigger) -> TriggerEvent:
     """Return the one event of a trigger."""
     events = [event async for event in trigger.run()]
     assert len(events) == 1
     return events[0]
 
 
-def run(*triggers: JobTrigger, meanwhile: Callable[[], Awaitable[None]] | None = None) -> list[TriggerEvent]:
+def run(*triggers: BaseTrigger, meanwhile: Callable[[], Awaitable[None]] | None = None) -> list[TriggerEvent]:
     async def all_of_them() -> list[TriggerEvent]:
         waiting = asyncio.gather(*map(only, triggers))
         if meanwhile is not None:
@@ -101,11 +110,40 @@ def test_twenty_that_wait_for_one_build_ask_once_a_poll(
         for job in JOBS:
             await asyncio.to_thread(client.report_vote, build, job, True, f"http://logs/{job}")
 
-    events = run(*(trigger(job, build, label, since) for job in JOBS), meanwhile=vote)
-    assert [type(event) for event in events] == [TaskSuccessEvent] * len(JOBS)
+    events = run(
+        *(trigger(job, build, label, since) for job in JOBS), gate(build, label, since), meanwhile=vote
+    )
+    assert [type(event) for event in events[:-1]] == [TaskSuccessEvent] * len(JOBS)
+    assert events[-1].payload == {"call": "met"}
     assert votes.seen("GET", "promotions")
     before = [one for one in votes.seen() if build.commit_hash in one.path and "promotions" in one.path]
     assert len(before) <= 2  # the build's place in the order is asked for once
+
+
+def test_a_gate_is_woken_for_what_it_can_decide(
+    votes: FaultProxy, lab_dlrn: LabDlrn, client: DlrnClient, label: str
+) -> None:
+    first, second = lab_dlrn.build(), lab_dlrn.build()
+    since = client.promote(first, label).timestamp
+    [late] = run(gate(first, label, since - 10, within=5))
+    assert late.payload == {"call": "late"}
+    client.report_vote(first, "job-0", False, "http://logs/1")
+    [doomed] = run(gate(first, label, since))
+    assert doomed.payload == {"call": "doomed"}
+    client.promote(second, f"promoted-{label}")
+    [lost] = run(gate(first, label, since, fail_fast=True))
+    assert lost.payload == {"call": "lost"}
+
+
+def test_a_gate_that_nothing_wakes_looks_again(
+    votes: FaultProxy, lab_dlrn: LabDlrn, client: DlrnClient, label: str
+) -> None:
+    build = lab_dlrn.build()
+    waiting = gate(build, label, client.promote(build, label).timestamp)
+    waiting.again = 1
+    [again] = run(waiting)
+    assert again.payload == {"call": "again"}
+    assert votes.seen("GET", "repo_status")
 
 
 @pytest.mark.parametrize("failing", [1, 2])
