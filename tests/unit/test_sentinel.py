@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,29 +13,18 @@ from airflow.sdk.exceptions import AirflowFailException
 from rdo_promoter.engine import promote
 from rdo_promoter.errors import PreflightError, ServiceError, SupersededError, TransientError
 from rdo_promoter.hooks.ledger import ledger
-from rdo_promoter.hooks.recipe import write_recipe
 from rdo_promoter.hooks.services import ConnectionServices
-from rdo_promoter.model.ledger import BY_HAND, GivenUp, Planned, Promoted
-from rdo_promoter.model.promotion import DlrnState, Promotion
+from rdo_promoter.model.ledger import BY_HAND, GivenUp, Promoted
+from rdo_promoter.model.promotion import DlrnState
 from rdo_promoter.model.promotions import PromotionRow
-from rdo_promoter.operators.hold import HOLDERS, Claim, Group, holder_key, read_claim
+from rdo_promoter.operators.hold import HOLDERS, Claim, Group
 from rdo_promoter.sentinel import unfinished
 from rdo_promoter.sentinel.releases import ReleasesOperator
 from rdo_promoter.sentinel.unfinished import COMPLETED, UnfinishedOperator
 from tests.unit.releases import GOOD, changed, write
+from tests.unit.sentinel_world import BUILD, CUT, GONE, KEY, NOW, RUN, World, planned
 from tests.unit.strategies import build_number
 from tests.unit.test_operators import Store, Ti
-
-REPO = "https://dlrn.example.org/centos9-good"
-BUILD, NOW = build_number(2), 1_000_000
-RUN = Group("centos9-good", "theirs", "upstream.promote")
-KEY = holder_key(REPO, "current-good")
-#: The release with another promotion instead of that to current-good.
-CUT = GOOD.replace("current-good", "current-better")
-
-
-#: A group whose step was taken out of the file of an active run.
-GONE: dict[str, str | None] = {"upstream.promote.plan": "removed", "upstream.promote.dlrn": "removed"}
 
 
 @pytest.fixture(autouse=True)
@@ -54,105 +42,6 @@ def dlrn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
     monkeypatch.setattr(promote, "preflight", acted)
     return clock
-
-
-def plan(**fields: Any) -> Planned:
-    promotion = Promotion(BUILD, "current-good", "ci-testing")
-    common: dict[str, Any] = {
-        "dag_id": "centos9-good",
-        "label": "current-good",
-        "build": BUILD,
-        "at": NOW - 3600,
-        "by": "theirs",
-        "via": "airflow",
-        "file": "releases/good.yaml",
-        "digest": "0" * 64,
-        "was": None,
-        "summary": "1 tag to move",
-        "wanted": write_recipe(promotion, ConnectionServices("dlrn", REPO)),
-        "group": "upstream.promote",
-    }
-    return Planned(**{**common, **fields})
-
-
-def planned(**fields: Any) -> Planned:
-    fact = plan(**fields)
-    ledger().append(fact)
-    return fact
-
-
-class Events(dict[object, list[tuple[object, object]]]):
-    """The events that a task publishes."""
-
-    def __missing__(self, key: object) -> Any:
-        found = self[key] = []
-        return SimpleNamespace(add=lambda asset, extra: found.append((asset, extra)))
-
-
-@dataclasses.dataclass
-class World:
-    """What the sentinel sees of Airflow.
-
-    :param text: the release file.
-    :param releases: another folder than the one with the release file.
-    :param states: of the tasks of the run that planned.
-    :param run: the state of that run, None when it was deleted.
-    """
-
-    folder: Path
-    text: str = CUT
-    releases: Path | None = None
-    states: dict[str, str | None] = dataclasses.field(default_factory=lambda: dict(GONE))
-    run: str | None = "success"
-    form: dict[str, object] = dataclasses.field(default_factory=dict)
-    store: Store = dataclasses.field(default_factory=Store)
-    events: Events = dataclasses.field(default_factory=Events)
-
-    def __post_init__(self) -> None:
-        self.store[KEY] = Claim(RUN).to_json()
-
-    def look(self, run_id: str = "ours", run_type: str = "manual") -> Any:
-        """Let the sentinel look; what it does is to begin a promotion, or to leave it."""
-        ti = Ti(groups={"theirs": self.states})
-        ti.runs = {"theirs": self.run} if self.run else {}
-        context: Any = {
-            "ti": ti,
-            "run_id": run_id,
-            "dag_run": SimpleNamespace(run_type=run_type),
-            "params": self.form,
-            "asset_state_store": {HOLDERS: self.store},
-            "outlet_events": self.events,
-        }
-        write(self.folder, self.text)
-        folder = self.releases or self.folder / "releases"
-        operator = UnfinishedOperator(task_id="unfinished", folder=str(folder))
-        return operator.execute(context)
-
-    def begins(self, **how: str) -> str:
-        """Let it look, and find that it begins a promotion; return what it says."""
-        with pytest.raises(AirflowFailException, match="it was begun") as failed:
-            self.look(**how)
-        return str(failed.value)
-
-    def leaves(self, **how: str) -> None:
-        """Let it look, and find that it leaves everything alone."""
-        before = self.store.get(KEY)
-        found = self.look(**how)
-        assert (found["completed"], found["given_up"], len(found["left"])) == ([], [], 1)
-        assert self.store.get(KEY) == before
-
-    def reports(self, said: str, **how: str) -> str:
-        """Let it look, and find that it reports a promotion and does not begin it; return what it says."""
-        before = self.store.get(KEY)
-        with pytest.raises(AirflowFailException, match=said) as failed:
-            self.look(**how)
-        assert "it was begun" not in str(failed.value)
-        assert self.store.get(KEY) == before
-        return str(failed.value)
-
-    @property
-    def holder(self) -> Group | None:
-        return read_claim(self.store.get(KEY)).holder
 
 
 @pytest.fixture
@@ -317,8 +206,9 @@ def test_what_was_stopped_before_is_reported_and_not_gone_on_with(world: World, 
     world.states["upstream.promote.dlrn"] = state
     world.reports("upstream.promote.dlrn had failed, or a person had stopped it: it is not gone on with")
     # Also when the sentinel holds the label, for another run's sake.
-    world.store[KEY] = Claim(Group("promotions-sentinel", "before", "unfinished")).to_json()
-    world.reports("upstream.promote.dlrn had failed")
+    before = Group("promotions-sentinel", "before", "unfinished")
+    world.store[KEY] = Claim(before).to_json()
+    world.reports("upstream.promote.dlrn had failed", holder=before)
 
 
 @pytest.mark.parametrize("run", ["failed", None])
@@ -364,6 +254,12 @@ def test_what_a_newer_build_has_overtaken_is_given_up(world: World, monkeypatch:
 
     monkeypatch.setattr(promote, "preflight", superseded)
     planned()
+    # Whoever moved DLRN's label alone left the rest to us.
+    moved = ["registry rdo: 4 of 4 tags"]
+    monkeypatch.setattr(unfinished, "moved_elsewhere", lambda *_: moved)
+    said = world.reports("superseded by 1234, but: registry rdo: 4 of 4 tags. Put the step back", holder=None)
+    assert "or promote a newer build" in said
+    moved.clear()
     assert len(world.look()["given_up"]) == 1
     assert ledger().unfinished() == ()
     assert world.holder is None

@@ -10,6 +10,7 @@ from airflow.sdk import AssetAlias, BaseOperator, Context
 from pydantic import JsonValue
 
 from rdo_promoter.engine import promote
+from rdo_promoter.engine.moved import moved_elsewhere
 from rdo_promoter.engine.whole import carry_out
 from rdo_promoter.errors import (
     PermanentError,
@@ -169,6 +170,8 @@ class _Case:
         try:
             return self._complete()
         except SupersededError as error:
+            if moved := moved_elsewhere(self.promotion, self.services):
+                raise PermanentError(f"{error}, but: {'; '.join(moved)}. {self._left}") from error
             return self._give_up(str(error))
         finally:
             # A task of its run that comes to life again is refused all the same.
@@ -209,12 +212,16 @@ class _Case:
             if states and not stopped:
                 return
             why = f"{stopped[0]} had failed, or a person had stopped it" if stopped else "its tasks are gone"
-        again = (
-            f"clear the whole group {plan.group}" if plan.via == "airflow" else "run the same command again"
-        )
-        raise PermanentError(
-            f"{why}: it is not gone on with ({plan.summary}). Put the step back and {again}; or run this Dag "
-            f"with `give_up` {plan.build.full_hash}, which leaves what has moved where it is"
+        raise PermanentError(f"{why}: it is not gone on with ({plan.summary}). {self._left}")
+
+    @property
+    def _left(self) -> str:
+        """What a person can do."""
+        group = self.plan.group
+        again = f"clear the whole group {group}" if group else "run the same command again"
+        return (
+            f"Put the step back and {again}, or promote a newer build; or run this Dag with `give_up` "
+            f"{self.plan.build.full_hash}, which leaves what has moved where it is"
         )
 
     def _works(self, former: Group) -> bool:
