@@ -34,10 +34,10 @@ from rdo_promoter.operators.hold import (
     Claim,
     Group,
     HoldOperator,
-    PromotionOperator,
     holder_key,
     still_works,
 )
+from rdo_promoter.operators.kept import PatientOperator
 from rdo_promoter.operators.promotion import PlanOperator, TagOperator
 from rdo_promoter.operators.source import PinBuildOperator, StartStageOperator
 from tests.unit.strategies import build_number
@@ -141,7 +141,7 @@ def context(ti: Ti | None = None, run_id: str = "ours", run_type: str = "schedul
 
 
 def services(dlrn: Any) -> Any:
-    return SimpleNamespace(dlrn=dlrn, repo_url=REPO, registries={}, servers={})
+    return SimpleNamespace(dlrn=dlrn, dlrn_conn_id="dlrn", repo_url=REPO, registries={}, servers={})
 
 
 def made(kind: Any, dlrn: Any = None, **arguments: Any) -> Any:
@@ -153,7 +153,7 @@ def made(kind: Any, dlrn: Any = None, **arguments: Any) -> Any:
 
 @pytest.fixture(autouse=True)
 def _in_a_dag(monkeypatch: pytest.MonkeyPatch) -> None:
-    for kind in (PromotionOperator, StartStageOperator):
+    for kind in (PatientOperator, PinBuildOperator, StartStageOperator):
         monkeypatch.setattr(kind, "dag_id", "centos7-master")
 
 
@@ -232,6 +232,8 @@ def test_a_claim_that_was_cut_off_looks_at_the_former_holder_again(hold: Any) ->
         ({"hold": "failed", "plan": "upstream_failed"}, False),
         ({"hold": "success", "plan": "skipped", "dlrn": "skipped"}, False),
         ({"hold": None, "plan": "success", "dlrn": "running"}, True),
+        ({"hold": "success", "plan": "deferred", "dlrn": None}, False),  # waits for people, not for us
+        ({"hold": "success", "plan": "deferred", "dlrn": "running"}, True),
     ],
 )
 def test_whether_a_former_holder_still_works(states: dict[str, str | None], works: bool) -> None:

@@ -15,6 +15,7 @@ from rdo_promoter.engine.candidate import (
     tag_candidate,
 )
 from rdo_promoter.engine.observe import single
+from rdo_promoter.model.build import DlrnHash
 from rdo_promoter.model.promotion import Promotion
 from rdo_promoter.operators.base import (
     PromoterOperator,
@@ -25,17 +26,19 @@ from rdo_promoter.operators.base import (
     run_build,
     skip,
 )
+from rdo_promoter.operators.kept import PatientOperator, kept_back
 from rdo_promoter.triggers.names import SINCE_KEY
 
 #: How often the build had entered the label when this run first asked; survives retries and clears.
 _ENTRIES_BEFORE = "entries_before"
 
 
-class CandidateOperator(PromoterOperator):
+class CandidateOperator(PatientOperator):
     """Give the candidate label to the run's build, if CI has room for it.
 
     A run that is not admitted ends as skipped with the reason. A run moves the label once: cleared, it
-    takes up the entry that its build has.
+    takes up the entry that its build has. While people hold the label or the build, a run that somebody
+    started waits; a scheduled one ends as skipped, the next one looks again.
 
     :param rules: when a build is admitted.
     :param source: the label of the newest build.
@@ -64,10 +67,12 @@ class CandidateOperator(PromoterOperator):
                 raise skip(
                     context, f"{newest.full_hash} is {self.source} by now, and this run's build is not"
                 )
-        if not dry_run:
-            store.set(_ENTRIES_BEFORE, before, retention=NEVER_EXPIRE)
         # A lost answer must not have the build tested a third time.
         again = bool(form(context).get("retest")) and len(entries) == before
+        if again or not entries:
+            self._heed_people(context, build)
+        if not dry_run:
+            store.set(_ENTRIES_BEFORE, before, retention=NEVER_EXPIRE)
         admission = admit(build, self.rules, dlrn, again=again, dry_run=dry_run)
         if admission.refused:
             store.delete(_ENTRIES_BEFORE)
@@ -77,6 +82,14 @@ class CandidateOperator(PromoterOperator):
         if dry_run and admission.moved:
             self.log.info("%s dry run: would promote to %s in DLRN", build.short, self.rules.label)
         return {"label": self.rules.label, "moved": admission.moved and not dry_run, "since": since}
+
+    def _heed_people(self, context: Context, build: DlrnHash) -> None:
+        if is_scheduled(context) and not is_dry_run(context):
+            # Waiting, one run a tick, it would fill the Dag's runs and give CI an old build in the end.
+            if kept := kept_back(self.dag_id, build, self.rules.label, now=self.services.dlrn.now()):
+                raise skip(context, f"{kept}; the next scheduled run looks again")
+            return
+        self.heed(context, build, self.rules.label)
 
 
 class TagCandidateOperator(PromoterOperator):

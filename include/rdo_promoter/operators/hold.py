@@ -25,7 +25,8 @@ from rdo_promoter.hooks.ledger import ledger
 from rdo_promoter.model.build import Build, build_from_json
 from rdo_promoter.model.ledger import by_hand
 from rdo_promoter.model.promotion import Promotion
-from rdo_promoter.operators.base import PromoterOperator, Result, fail, is_dry_run, run_build
+from rdo_promoter.operators.base import Result, fail, is_dry_run, run_build
+from rdo_promoter.operators.kept import PatientOperator
 
 #: Its state store names the holder of each label; nothing is ever published for it.
 HOLDERS = Asset(name="rdo-promoter/holders", uri="x-rdo-promoter://holders", group="rdo-promoter")
@@ -128,14 +129,18 @@ def still_works(states: Mapping[str, str | None], hold: str) -> bool:
     """Tell whether a run that held the label may still change something.
 
     A task that is queued, running or waiting may. One without a state comes later, if the group is under
-    way: if its own `hold` has succeeded. Without that a run that was cleared waits for the label again.
+    way: if its own `hold` has succeeded. Without that a run that was cleared waits for the label again. A
+    `plan` that waits for people, who hold its build, changes nothing, and asks anew whose turn it is.
 
     :param states: the states of the group's tasks by their id.
     :param hold: id of the group's `hold` task.
     """
-    if any(state is not None and state not in _ENDED for name, state in states.items() if name != hold):
+    plan = f"{hold.removesuffix('hold')}plan"
+    waits = states.get(plan) == "deferred"
+    apart = (hold, plan) if waits else (hold,)
+    if any(state is not None and state not in _ENDED for name, state in states.items() if name not in apart):
         return True
-    return states.get(hold) == "success" and None in states.values()
+    return not waits and states.get(hold) == "success" and None in states.values()
 
 
 def works_now(states: Mapping[str, str | None]) -> bool:
@@ -146,7 +151,7 @@ def works_now(states: Mapping[str, str | None]) -> bool:
     return any(state in _AT_WORK for state in states.values())
 
 
-class PromotionOperator(PromoterOperator):
+class PromotionOperator(PatientOperator):
     """Base of the group's operators.
 
     :param coordinates: the promotion's fields but the build.
@@ -209,7 +214,7 @@ class PromotionOperator(PromoterOperator):
 
 
 class HoldOperator(PromotionOperator):
-    """Wait until no other run changes the label, then hold it for this run.
+    """Wait until neither people nor another run keep the label, then hold it for this run.
 
     One of these runs at a time in a Dag.
     """
@@ -221,6 +226,7 @@ class HoldOperator(PromotionOperator):
         """Hold the label, or come back later."""
         promotion = self.promotion(context)
         promote.check_order(promotion, self.services)
+        self.heed_promotion(context, promotion)
         if is_dry_run(context):
             return {"dry_run": True}
         self.let_by_hand(context)

@@ -36,7 +36,11 @@ class PlanOperator(PromotionOperator):
         """Plan; in a dry run print the plan and end as skipped, as everything after it."""
         promotion, dry_run = self.promotion(context), is_dry_run(context)
         if not dry_run:
+            # Whoever waited here for people finds out first whether there is anything left to win.
+            promote.check_order(promotion, self.services)
             self.guard(context)
+            # Once more, right before the first change; what has begun is completed.
+            self.heed_promotion(context, promotion)
         found = (promote.look if dry_run else promote.preflight)(promotion, self.services)
         short, plan = promotion.build.short, found.plan
         self.log.info("%s %s by %s: %s", short, promotion.label, self.made_from, plan.summary())

@@ -24,6 +24,7 @@ from rdo_promoter.operators.base import (
     run_build,
     skip,
 )
+from rdo_promoter.operators.kept import kept_back
 from rdo_promoter.triggers.names import BUILD_KEY, REASON_KEY, SINCE_KEY
 
 #: Where the pinned build survives a clear of its task.
@@ -34,7 +35,8 @@ class PinBuildOperator(PromoterOperator):
     """Pin the build that this run carries: the one named in the form, or the newest.
 
     From then on the run works on that hash; no later step resolves a label to find out what to work on.
-    A scheduled run with nothing new ends here, everything behind this task skipped.
+    A scheduled run with nothing new ends here, everything behind this task skipped; so does one whose
+    build is marked bad, or kept from CI by a hold.
 
     :param source: the label of the newest build, ``consistent`` as a rule.
     :param candidate_label: the label that CI tests: a build that held it is not new.
@@ -71,15 +73,22 @@ class PinBuildOperator(PromoterOperator):
         if named:
             return dlrn.named(named)
         found = newest_build(dlrn, self.source, self.candidate_label)
-        if found.nothing_new and is_scheduled(context):
-            self.log.info("%s %s", found.build.short, found.nothing_new)
-            context["ti"].xcom_push(key=REASON_KEY, value=found.nothing_new)
-            # All at once: skipping them one after the other takes the scheduler a while in each tick.
-            behind = sorted(task.task_id for task in self.get_flat_relatives())
-            raise DownstreamTasksSkipped(tasks=behind)  # type: ignore[no-untyped-call]
+        if is_scheduled(context):
+            if found.nothing_new:
+                raise self._over(context, found.build, found.nothing_new)
+            if kept := kept_back(self.dag_id, found.build, self.candidate_label, now=dlrn.now()):
+                raise self._over(context, found.build, f"{kept}; the next scheduled run looks again")
         if found.nothing_new:
             self.log.info("%s %s; carried all the same, as asked", found.build.short, found.nothing_new)
         return found.build
+
+    def _over(self, context: Context, build: DlrnHash, reason: str) -> DownstreamTasksSkipped:
+        """Return the exception that ends the run, everything behind this task skipped."""
+        self.log.info("%s %s", build.short, reason)
+        context["ti"].xcom_push(key=REASON_KEY, value=reason)
+        # All at once: skipping them one after the other takes the scheduler a while in each tick.
+        behind = sorted(task.task_id for task in self.get_flat_relatives())
+        return DownstreamTasksSkipped(tasks=behind)  # type: ignore[no-untyped-call]
 
 
 class StartStageOperator(PromoterOperator):

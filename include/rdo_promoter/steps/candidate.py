@@ -72,5 +72,11 @@ class Candidate(Step):
 
         rules = CandidateRules(self.label, context.waits, max_in_ci=self.max_in_ci, min_gap=self.min_gap)
         return chain.then(
-            CandidateOperator(task_id=name, services=context.services, rules=rules, source=context.source)
+            CandidateOperator(
+                task_id=name,
+                services=context.services,
+                rules=rules,
+                source=context.source,
+                poll=context.poll,
+            )
         )

@@ -148,8 +148,10 @@ class Promote(Step):
             "group": f"{context.stage}.{name}",
         }
         with TaskGroup(name, tooltip=self.describe()):
-            hold = HoldOperator(task_id="hold", **common)
-            plan = group.PlanOperator(task_id="plan", made_from=context.made_from, **common)
+            hold = HoldOperator(task_id="hold", poll=context.poll, **common)
+            plan = group.PlanOperator(
+                task_id="plan", made_from=context.made_from, poll=context.poll, **common
+            )
             copies = [
                 *(
                     group.CopyOperator(task_id=f"copy_{registry}", registry=registry, **common)
