@@ -11,6 +11,7 @@ from typing import Any
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, BaseOperator, Param, TaskGroup, TriggerRule, task
 
+from rdo_promoter.control.dag import control_dag
 from rdo_promoter.errors import ConfigError
 from rdo_promoter.hooks.services import ConnectionServices
 from rdo_promoter.model.made_from import MadeFrom
@@ -65,7 +66,7 @@ Look at its column in the grid.
 
 
 def dags(folder: Path | None = None) -> dict[str, DAG]:
-    """Make the Dags of all releases and the sentinel's, by Dag id.
+    """Make the Dags of all releases, the sentinel's, and that by which people decide, by Dag id.
 
     A release in trouble never takes another one with it.
 
@@ -73,7 +74,11 @@ def dags(folder: Path | None = None) -> dict[str, DAG]:
     """
     sentinel = sentinel_dag(START_DATE, folder)
     made: dict[str, DAG] = {sentinel.dag_id: sentinel}
-    for release in load_releases(folder or releases_folder()):
+    loaded = load_releases(folder or releases_folder())
+    if usable := [release for release in loaded if isinstance(release, Release)]:
+        control = control_dag(START_DATE, usable, folder)
+        made[control.dag_id] = control
+    for release in loaded:
         try:
             dag = broken_dag(release) if isinstance(release, BrokenRelease) else release_dag(release)
         except Exception as error:  # otherwise every release of this installation stops

@@ -30,6 +30,7 @@ RELEASES = (
     "secret",
     "asked",
     "wide",
+    "held",
     *SHAKY,
 )
 

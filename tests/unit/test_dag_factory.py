@@ -164,7 +164,7 @@ def folder(tmp_path: Path) -> Path:
 def test_a_broken_file_becomes_a_dag_that_shows_its_error_and_stops_no_other(folder: Path) -> None:
     (folder / "pike.yaml").write_text("release: pike\nstagse: []\n")
     found = dags(folder)
-    assert set(found) == {"centos7-master", "broken-pike", "promotions-sentinel"}
+    assert set(found) == {"centos7-master", "broken-pike", "promotions-sentinel", "promotions-control"}
     broken = found["broken-pike"]
     assert broken.schedule is None
     assert "unknown key; did you mean 'stages'?" in (broken.doc_md or "")
@@ -184,7 +184,7 @@ def test_an_error_of_ours_stops_one_release_alone(folder: Path, monkeypatch: pyt
 
     monkeypatch.setattr(dag_factory, "release_dag", bad)
     found = dags(folder)
-    assert set(found) == {"centos7-master", "broken-pike", "promotions-sentinel"}
+    assert set(found) == {"centos7-master", "broken-pike", "promotions-sentinel", "promotions-control"}
     assert "RuntimeError: boom; please report this as a bug" in (found["broken-pike"].doc_md or "")
 
 

@@ -19,6 +19,7 @@ from rdo_promoter.model.build import Build
 from rdo_promoter.model.clock import utc
 from rdo_promoter.model.ledger import Planned
 from rdo_promoter.model.promotion import Promotion
+from rdo_promoter.release import Release
 from rdo_promoter.release.promotions import services_of
 from rdo_promoter.steps import WaitFor
 
@@ -34,6 +35,18 @@ def open_services(targets: Iterable[Target]) -> list[ConnectionServices]:
     needed = {conn_id: "the release file" for target in targets for conn_id in target.connections}
     bring_connections({**needed, **dict.fromkeys(ledger_connection(), ENVIRONMENT)})
     return [services_of(target.release).only(*target.uses) for target in targets]
+
+
+def open_dlrn(release: Release) -> DlrnClient:
+    """Return a release's DLRN, after its Connection and the ledger's were found.
+
+    :raises ConfigError: when a Connection does not exist.
+    :raises ServiceError: when it may be in the metadata database, which does not answer.
+    """
+    load_airflow()
+    ledgers = dict.fromkeys(ledger_connection(), ENVIRONMENT)
+    bring_connections({release.dlrn.connection: "the release file", **ledgers})
+    return services_of(release).only().dlrn
 
 
 def find_build(target: Target, dlrn: DlrnClient, full_hash: str | None) -> Build:

@@ -55,14 +55,19 @@ class Target:
         return promotion_of(self.release, self.stage, self.step, build)
 
 
+def add_release(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that names a release; a broken one is found, too."""
+    parser.add_argument(
+        "release", metavar="RELEASE", type=_release, help="the release's name, its Dag id, or its file"
+    )
+
+
 def add_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
     """Add the arguments that name a target.
 
     :param required: whether hash and stage have to be named.
     """
-    parser.add_argument(
-        "release", metavar="RELEASE", type=_release, help="the release's name, its Dag id, or its file"
-    )
+    add_release(parser)
     newest = "" if required else " (default: the newest that the stage starts from)"
     parser.add_argument("--hash", type=_full_hash, required=required, help=f"full hash of the build{newest}")
     every = "" if required else " (default: every stage that promotes)"

@@ -15,12 +15,13 @@ class DecisionsReader:
 
     :param dag_id: the release's Dag.
     :param waivers_file: the reviewed file, relative to the releases folder; None when there is none.
+    :param book: the ledger; the one that the environment names when None, opened at the first question.
     """
 
-    def __init__(self, dag_id: str, waivers_file: str | None = None) -> None:
+    def __init__(self, dag_id: str, waivers_file: str | None = None, book: Ledger | None = None) -> None:
         self.dag_id = dag_id
         self.waivers_file = waivers_file
-        self._ledger: Ledger | None = None
+        self._ledger = book
 
     def read(self) -> Decisions:
         """Return what is decided and not lifted.

@@ -73,7 +73,7 @@ class HoldTrigger(BaseTrigger):
             )
             labels = self._labels(stack, bell) if self.where else None
             silent = False
-            while (woken := self._why(decisions.answer, labels.answer if labels else None)) is None:
+            while (woken := self.why(decisions.answer, labels.answer if labels else None)) is None:
                 if (decisions.error is not None) != silent:
                     silent = not silent
                     said = f"{decisions.error}; waiting goes on" if silent else "the ledger answers again"
@@ -99,8 +99,12 @@ class HoldTrigger(BaseTrigger):
             )
         )
 
-    def _why(self, decisions: Decisions | None, labels: Labels | None) -> str | None:
-        """Return why the task has to look again, None when it has not."""
+    def why(self, decisions: Decisions | None, labels: Labels | None) -> str | None:
+        """Return why the task has to look again, None when it has not.
+
+        :param decisions: what people decided; None while that is not known.
+        :param labels: who holds the stage's labels; None when that is not asked, or not known.
+        """
         if decisions is not None:
             if decisions.marked_bad(self.full_hash):
                 return "the build is marked bad"
