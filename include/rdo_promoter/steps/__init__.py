@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from rdo_promoter.steps.approve import Approve
 from rdo_promoter.steps.base import Reference, Scope, Step
 from rdo_promoter.steps.candidate import Candidate
 from rdo_promoter.steps.promote import Promote
@@ -16,7 +17,7 @@ from rdo_promoter.steps.tag_containers import TagContainers
 from rdo_promoter.steps.wait_for import WaitFor
 
 #: Everything else derives from this list: the union, the errors and the JSON schema.
-KINDS: tuple[type[Step], ...] = (Candidate, WaitFor, TagContainers, PushContainers, Promote)
+KINDS: tuple[type[Step], ...] = (Candidate, WaitFor, TagContainers, PushContainers, Approve, Promote)
 
 #: The kinds by the key that a release file writes.
 BY_KEY: Mapping[str, type[Step]] = {kind.kind: kind for kind in KINDS}
@@ -70,6 +71,7 @@ __all__ = [
     "BY_KEY",
     "KINDS",
     "AnyStep",
+    "Approve",
     "Candidate",
     "Promote",
     "PushContainers",
