@@ -23,9 +23,9 @@ from rdo_promoter.model.decisions import Decisions, Held, Lifted, MarkedBad
 from rdo_promoter.model.ledger import Planned
 from rdo_promoter.model.made_from import MadeFrom
 from rdo_promoter.model.order import Standing
-from rdo_promoter.model.plan import Plan
+from rdo_promoter.model.plan import MoveLabel, Plan
 from rdo_promoter.model.promotions import PromotionRow
-from rdo_promoter.operators import kept
+from rdo_promoter.operators import kept, promotion
 from rdo_promoter.operators.candidate import CandidateOperator
 from rdo_promoter.operators.hold import HOLDERS, Claim, HoldOperator
 from rdo_promoter.operators.promotion import PlanOperator
@@ -182,7 +182,9 @@ def test_a_promotion_waits_before_it_takes_the_label() -> None:
 
 def plan(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
     """Return a plan's operator and a context in which its run is the holder."""
-    monkeypatch.setattr(promote, "preflight", lambda *_: promote.Preflight(Plan(), None))
+    found = promote.Preflight(Plan(labels=(MoveLabel("passed", NEW, None),)), None)
+    monkeypatch.setattr(promote, "preflight", lambda *_: found)
+    monkeypatch.setattr(promotion, "write_recipe", lambda *_: "{}")
     here = context()
     here["asset_state_store"][HOLDERS][KEY] = Claim(OURS).to_json()
     return made(PlanOperator, coordinates=LABELS, group=GROUP, made_from=MadeFrom("x.yaml", "0" * 64)), here
@@ -190,7 +192,7 @@ def plan(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
 
 def test_a_hold_that_comes_later_is_seen_before_the_first_change(monkeypatch: pytest.MonkeyPatch) -> None:
     task, here = plan(monkeypatch)
-    assert task.execute(here)["changes"] == []
+    assert task.execute(here)["summary"] == "1 DLRN labels to move"
     held(full_hash=NEW.full_hash)
     with pytest.raises(TaskDeferred):
         task.execute(here)
@@ -223,7 +225,7 @@ def test_what_has_begun_to_move_is_completed(monkeypatch: pytest.MonkeyPatch, mo
         )
     )
     if moved:
-        assert task.execute(here)["changes"] == []
+        assert task.execute(here)["summary"] == "1 DLRN labels to move"
     else:
         with pytest.raises(TaskDeferred):
             task.execute(here)

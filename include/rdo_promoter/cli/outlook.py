@@ -12,6 +12,7 @@ from rdo_promoter.clients.ledger import Ledger
 from rdo_promoter.engine.candidate import newest_build
 from rdo_promoter.engine.outlook import Outlook, Stage, look_ahead
 from rdo_promoter.errors import NotFoundError
+from rdo_promoter.hooks.decisions import DecisionsReader
 from rdo_promoter.hooks.ledger import ENVIRONMENT, is_named, ledger, ledger_connection
 from rdo_promoter.hooks.outside import bring_connections, load_airflow
 from rdo_promoter.hooks.services import ConnectionServices
@@ -76,10 +77,12 @@ def look(target: Target, services: ConnectionServices, build: Build, *, reads_on
     stage = Stage(
         source=target.stage.source,
         criteria={name: step.criteria(policy) for name, step in before if isinstance(step, WaitFor)},
+        jobs=target.release.jobs,
         registries=tuple(registries),
         servers=tuple(servers),
     )
-    return look_ahead(target.promotion(build), stage, services, reads_only=reads_only)
+    decisions = DecisionsReader(target.release.dag_id, target.release.waivers, book()).read()
+    return look_ahead(target.promotion(build), stage, services, decisions, reads_only=reads_only)
 
 
 def unfinished(target: Target) -> tuple[Planned, ...]:

@@ -1,7 +1,7 @@
 """Could a build be promoted now, and if not, why? Everything that a stage's tasks would ask, in one go.
 
 Changes nothing. The tasks ask the same one after the other: `StartStageOperator` for access and the source
-label, the gates for the criteria, `PlanOperator` for the plan.
+label, the gates for the criteria, `HoldOperator` for what people keep back, `PlanOperator` for the plan.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from rdo_promoter.engine.access import check_access
 from rdo_promoter.engine.services import Services
 from rdo_promoter.errors import SupersededError, TransientError
 from rdo_promoter.model.build import CONSISTENT
+from rdo_promoter.model.decisions import Decisions, describe
 from rdo_promoter.model.plan import Plan
 from rdo_promoter.model.promotion import Promotion
 from rdo_promoter.model.verdict import Criteria, Verdict, judge
@@ -25,12 +26,14 @@ class Stage:
 
     :param source: the label that the stage starts from.
     :param criteria: what has to pass, by the step that waits for it.
+    :param jobs: the jobs that any stage of the release requires, to tell waivers of unknown ones.
     :param registries: registries that the promotion works on.
     :param servers: image servers that it works on.
     """
 
     source: str
     criteria: Mapping[str, Criteria]
+    jobs: frozenset[str] = frozenset()
     registries: tuple[str, ...] = ()
     servers: tuple[str, ...] = ()
 
@@ -73,18 +76,26 @@ class Outlook:
 
 
 def look_ahead(
-    promotion: Promotion, stage: Stage, services: Services, *, reads_only: bool = False
+    promotion: Promotion,
+    stage: Stage,
+    services: Services,
+    decisions: Decisions,
+    *,
+    reads_only: bool = False,
 ) -> Outlook:
     """Look at everything that decides whether a promotion may begin, and at what it would change.
 
+    :param decisions: what people decided about the release.
     :param reads_only: do not ask DLRN whether we may promote: a POST, though one that changes nothing.
     :raises ServiceError: when DLRN does not answer.
     """
-    verdicts, unmet = _judge(promotion, stage, services)
-    refusals = [*unmet, *_not_from(promotion, stage, services)]
+    verdicts, unmet = _judge(promotion, stage, services, decisions)
+    refusals = [*unmet, *_not_from(promotion, stage, services), *_kept_back(promotion, services, decisions)]
     labels = [] if reads_only else [promotion.label]
     access = check_access(services, stage.registries, stage.servers, labels)
-    seen = Outlook(promotion, verdicts, (*refusals, *access.problems), access.notes)
+    ignored = decisions.ignored(promotion.build.full_hash, stage.jobs, now=services.dlrn.now())
+    notes = (*access.notes, *map(str, ignored))
+    seen = Outlook(promotion, verdicts, (*refusals, *access.problems), notes)
     if access.problems:
         return seen
     try:
@@ -93,15 +104,18 @@ def look_ahead(
         return replace(seen, refusals=(*seen.refusals, str(error)), superseded=error.by)
     except TransientError as error:
         # Said at the door already, as a rule.
-        notes = tuple(note for note in access.notes if str(error) not in note)
+        notes = tuple(note for note in notes if str(error) not in note)
         return replace(seen, refusals=(*seen.refusals, str(error)), notes=notes)
     return replace(seen, refusals=(*seen.refusals, *found.plan.problems), found=found)
 
 
-def _judge(promotion: Promotion, stage: Stage, services: Services) -> tuple[dict[str, Verdict], list[str]]:
-    """Return the verdicts on fresh votes, and a line about each that is not met."""
+def _judge(
+    promotion: Promotion, stage: Stage, services: Services, decisions: Decisions
+) -> tuple[dict[str, Verdict], list[str]]:
+    """Return the verdicts on fresh votes and the waivers, and a line about each that is not met."""
     votes = services.dlrn.votes(promotion.build)
-    verdicts = {name: judge(criteria, votes) for name, criteria in stage.criteria.items()}
+    waivers = decisions.waivers_for(promotion.build.full_hash, now=services.dlrn.now())
+    verdicts = {name: judge(criteria, votes, waivers) for name, criteria in stage.criteria.items()}
     unmet = [
         f"{promotion.build.full_hash} does not meet the criteria of {name}: {verdict.summary()}"
         for name, verdict in verdicts.items()
@@ -110,6 +124,14 @@ def _judge(promotion: Promotion, stage: Stage, services: Services) -> tuple[dict
     if not verdicts:
         unmet = ["no step before the promotion waits for votes, so nothing says that the build is good"]
     return verdicts, unmet
+
+
+def _kept_back(promotion: Promotion, services: Services, decisions: Decisions) -> list[str]:
+    """Say who holds the label or the build, or marked it bad."""
+    full_hash = promotion.build.full_hash
+    mark = decisions.marked_bad(full_hash)
+    holds = decisions.held(full_hash, promotion.label, now=services.dlrn.now())
+    return [*([describe(mark)] if mark else []), *map(describe, holds)]
 
 
 def _not_from(promotion: Promotion, stage: Stage, services: Services) -> list[str]:

@@ -39,8 +39,6 @@ class PlanOperator(PromotionOperator):
             # Whoever waited here for people finds out first whether there is anything left to win.
             promote.check_order(promotion, self.services)
             self.guard(context)
-            # Once more, right before the first change; what has begun is completed.
-            self.heed_promotion(context, promotion)
         found = (promote.look if dry_run else promote.preflight)(promotion, self.services)
         short, plan = promotion.build.short, found.plan
         self.log.info("%s %s by %s: %s", short, promotion.label, self.made_from, plan.summary())
@@ -58,6 +56,8 @@ class PlanOperator(PromotionOperator):
         }
         if not dry_run:
             if plan.changes:
+                # Once more, right before the first change: to look at everything takes minutes.
+                self.heed_promotion(context, promotion)
                 self._note(context, promotion, found)
             return result
         for problem in plan.problems:
