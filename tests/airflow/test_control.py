@@ -36,8 +36,8 @@ def test_runs_wait_for_what_people_decide_and_go_on_by_themselves(world: World) 
     assert held.end() == "success"
     states = held.states()
     assert {states[name] for name in ("waive", "lift", "mark_bad", "show")} == {"skipped"}
-    wrong.wait_for("hold", "failed")
-    reason = str(wrong.reason("hold"))
+    wrong.wait_for("check", "failed")
+    reason = str(wrong.reason("check"))
     assert "label: 'held-curent': centos7-held moves no such label; did you mean 'held-current'?" in reason
     assert "until: 2019-03-14 15:00:00Z is over" in reason
     assert len(list((world.ledger / "centos7-held" / "@decisions").iterdir())) == 1
@@ -54,8 +54,8 @@ def test_runs_wait_for_what_people_decide_and_go_on_by_themselves(world: World) 
     waived = start(
         world, "waive", jobs=["periodic-held-test1"], build=build.full_hash, reason=BUG, until=until
     )
-    stopped = start(world, "hold", build=build.full_hash)
     run.wait_for("upstream.candidate")
+    stopped = start(world, "hold", build=build.full_hash)
     assert not any("held-ci-testing" in line for line in done(lifted, "lift")["in_force"])
 
     # One job is waived; then the promotion waits, until that hold is lifted, too.

@@ -180,8 +180,13 @@ def test_a_promotion_waits_before_it_takes_the_label() -> None:
     assert trigger.where == ["dlrn", "https://trunk.example.org/centos7-master", "testing", "passed"]
 
 
-def plan(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
-    """Return a plan's operator and a context in which its run is the holder."""
+def plan(monkeypatch: pytest.MonkeyPatch, moved: tuple[str, ...] = ()) -> tuple[Any, Any]:
+    """Return a plan's operator and a context in which its run is the holder.
+
+    :param moved: what is seen on registries and servers; a fake stands for them.
+    """
+    monkeypatch.setattr(kept, "observe", lambda *_, **__: None)
+    monkeypatch.setattr(kept, "moved_so_far", lambda *_: moved)
     found = promote.Preflight(Plan(labels=(MoveLabel("passed", NEW, None),)), None)
     monkeypatch.setattr(promote, "preflight", lambda *_: found)
     monkeypatch.setattr(promotion, "write_recipe", lambda *_: "{}")
@@ -203,11 +208,9 @@ def test_a_hold_that_comes_later_is_seen_before_the_first_change(monkeypatch: py
 
 @pytest.mark.parametrize("moved", [(), ("registry rdo: 3 of 4 tags",)])
 def test_what_has_begun_to_move_is_completed(monkeypatch: pytest.MonkeyPatch, moved: tuple[str, ...]) -> None:
-    """A fake stands for what is seen on registries and servers; the ledger alone is not believed."""
-    task, here = plan(monkeypatch)
+    """The ledger alone is not believed."""
+    task, here = plan(monkeypatch, moved)
     held("passed")
-    monkeypatch.setattr(kept, "observe", lambda *_, **__: None)
-    monkeypatch.setattr(kept, "moved_so_far", lambda *_: moved)
     with pytest.raises(TaskDeferred):
         task.execute(here)  # nobody has planned
     ledger().append(

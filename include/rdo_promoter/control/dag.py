@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import time
+from abc import abstractmethod
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from airflow.sdk import DAG, BaseOperator, Context, Param
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import DownstreamTasksSkipped
 
 from rdo_promoter.control.decide import decide
-from rdo_promoter.control.wish import Act, Wish, labels_of
+from rdo_promoter.control.wish import Act, Wish, check, labels_of
 from rdo_promoter.errors import ConfigError, PermanentError
 from rdo_promoter.hooks.ledger import ledger
-from rdo_promoter.operators.base import Result, fail, form
+from rdo_promoter.operators.base import Result, fail, form, skip
 from rdo_promoter.release import BrokenRelease, Release, load_releases, releases_folder
 from rdo_promoter.release.promotions import services_of
 
@@ -44,8 +46,8 @@ Decide about builds and labels: press *Trigger*, choose release and act, and fil
 | mark-bad | a build; reason |
 | show | nothing |
 
-The run's one task that is not skipped says in its log, and in its result, what is in force then; red it says
-in XCom `reason` what to write instead, and nothing was written. You are known by your login.
+The act's task says in its log, and in its result, what is in force then. A red task says in its XCom `reason`
+what to write instead, and nothing was written. You are known by your login.
 """
 
 
@@ -74,49 +76,34 @@ def control_dag(start_date: datetime, releases: Sequence[Release], folder: Path 
             "execution_timeout": timedelta(minutes=10),
         },
     ) as dag:
-        for act in Act:
-            ActOperator(
-                task_id=act.replace("-", "_"), act=act, folder=str(folder) if folder else None, doc=_ACTS[act]
-            )
+        named = str(folder) if folder else None
+        first = CheckOperator(task_id="check", folder=named)
+        first >> [ActOperator(task_id=task_of(act), act=act, folder=named, doc=_ACTS[act]) for act in Act]
     return dag
 
 
-class ActOperator(BaseOperator):
-    """Do what the form says, if that is this task's act.
+class ControlOperator(BaseOperator):
+    """Base of the Dag's operators.
 
-    :param act: the act.
     :param folder: the releases folder; the one that the environment names when None.
     """
 
     ui_color = "#e8e3f3"
 
-    def __init__(self, *, act: Act, folder: str | None = None, **kwargs: Any) -> None:
+    def __init__(self, *, folder: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.act = str(act)
         self.folder = folder
 
-    def execute(self, context: Context) -> Result:
-        """Check the form, write it down, and say what is in force."""
-        filled = form(context)
-        if filled["act"] != self.act:
-            raise AirflowSkipException(f"not chosen: the form says {filled['act']}")
+    def execute(self, context: Context) -> Result | None:
+        """Do the task's part; what a person has to write otherwise fails it without a retry."""
         try:
-            release = self._release(str(filled["release"]))
-            found = decide(
-                wish_of(filled),
-                release,
-                services_of(release).only().dlrn,
-                ledger(),
-                by=person(context),
-                via="airflow",
-            )
+            return self.act_on(context, self._release(str(form(context)["release"])))
         except PermanentError as error:
             raise fail(context, str(error)) from error
-        for name in found.written:
-            self.log.info("ledger: %s", name)
-        for line in found.report.lines():
-            self.log.info("%s", line)
-        return {"release": release.dag_id, "written": list(found.written), **found.report.to_json()}
+
+    @abstractmethod
+    def act_on(self, context: Context, release: Release) -> Result | None:
+        """Do the task's part for a release."""
 
     def _release(self, dag_id: str) -> Release:
         for each in load_releases(Path(self.folder) if self.folder else releases_folder()):
@@ -125,6 +112,46 @@ class ActOperator(BaseOperator):
             if isinstance(each, BrokenRelease) and each.dag_id == dag_id:
                 raise each.error
         raise ConfigError(f"release: {dag_id!r} is in no release file (any more), or its file is broken")
+
+
+class CheckOperator(ControlOperator):
+    """Refuse a form that cannot be used; let the act that it chooses run, and skip the others at once."""
+
+    def act_on(self, context: Context, release: Release) -> Result | None:
+        """Check who asks, and for what."""
+        person(context)
+        wish = wish_of(form(context))
+        # The act itself looks at DLRN's clock.
+        check(wish, release, now=int(time.time()))
+        others = [task_of(act) for act in Act if act is not wish.act]
+        raise DownstreamTasksSkipped(tasks=others)  # type: ignore[no-untyped-call]
+
+
+class ActOperator(ControlOperator):
+    """Do what the form says: write it down, and say what is in force then.
+
+    :param act: the act that is this task's.
+    """
+
+    def __init__(self, *, act: Act, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.act = str(act)
+
+    def act_on(self, context: Context, release: Release) -> Result | None:
+        """Write it down."""
+        wish = wish_of(form(context))
+        if wish.act != self.act:  # cleared alone
+            raise skip(context, f"not chosen: the form says {wish.act}")
+        dlrn, book = services_of(release).only().dlrn, ledger()
+        found = decide(wish, release, dlrn, book, by=person(context), via="airflow")
+        for line in (*(f"ledger: {name}" for name in found.written), *found.report.lines()):
+            self.log.info("%s", line)
+        return {"release": release.dag_id, "written": list(found.written), **found.report.to_json()}
+
+
+def task_of(act: Act) -> str:
+    """Return the id of an act's task."""
+    return act.replace("-", "_")
 
 
 def person(context: Context) -> str:
