@@ -216,8 +216,8 @@ def test_the_report_tells_what_counts_what_is_over_and_what_never_counts(release
         f"  scenario001 is waived for every build by joe until {utc(NOW)}: {BUG} [waivers/good.yaml:5]",
         "ignored:",
         (
-            f"  renamed-job is waived for every build by joe until {utc(NOW + 9)}: {BUG} [waivers/good.yaml:9]: "
-            "no stage of the release requires such a job"
+            f"  renamed-job is waived for every build by joe until {utc(NOW + 9)}: {BUG} "
+            "[waivers/good.yaml:9]: no stage of the release requires such a job"
         ),
     ]
     assert report(Decisions.NONE, (), (), now=NOW).lines() == ["in force: nothing"]

@@ -62,7 +62,7 @@ class ApproveOperator(PromoterOperator):
             if (each.run_id, each.task_id, each.answer) == (run, self.task_id, Answer.APPROVE):
                 return self._approved(build, each)
         until = known.votes.now + self.terms.within
-        ask(context, self._question(build, until))
+        ask(context, self._question(build))
         self.log.info("%s asked for an approval until %s", build.short, utc(until))
         return self._wait(build, until)
 
@@ -124,14 +124,15 @@ class ApproveOperator(PromoterOperator):
             raise skip(context, lost[1])
         return known
 
-    def _question(self, build: Build, until: int) -> Question:
+    def _question(self, build: Build) -> Question:
         body = [
             self.text,
             "",
             f"- *{Answer.APPROVE}*: `{build.full_hash}` goes on.",
             f"- *{Answer.REJECT}*: the build ends here.",
             "",
-            f"Without an answer until {utc(until)} it is not approved.",
+            # No time of day: asked again after a clear, Airflow shows the text of the first time.
+            f"Without an answer within {self.terms.within / 3600:g} h it is not approved.",
         ]
         return Question(
             subject=f"{build.full_hash}: approve?",

@@ -9,6 +9,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from rdo_promoter.model.build import build_from_json
 from rdo_promoter.model.clock import utc
+from rdo_promoter.triggers.answer import answer_so_far
 from rdo_promoter.triggers.feeds import listen, wait_until
 from rdo_promoter.triggers.outcome import Known, find
 from rdo_promoter.triggers.terms import Terms
@@ -46,6 +47,9 @@ class ApprovalTrigger(BaseTrigger):
                 return False
             return known.votes.now >= self.until or find(terms, build, self.since, known).lost is not None
 
+        if answer := await answer_so_far(self.task_instance):
+            yield TriggerEvent(answer)  # type: ignore[no-untyped-call]  # as above
+            return
         with listen(terms, build) as listening:
             self.log.info("%s waiting for an approval until %s", build.short, utc(self.until))
             await wait_until(listening, self.log, is_closed)

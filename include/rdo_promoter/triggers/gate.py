@@ -8,11 +8,11 @@ from contextlib import suppress
 from enum import StrEnum
 from typing import Any
 
-from airflow.sdk.execution_time.hitl import get_hitl_detail_content_detail
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from rdo_promoter.model.build import Build, build_from_json
 from rdo_promoter.model.clock import utc
+from rdo_promoter.triggers.answer import answer_so_far
 from rdo_promoter.triggers.feeds import listen, wait_until
 from rdo_promoter.triggers.outcome import Finding, Known, find
 from rdo_promoter.triggers.terms import Terms
@@ -70,7 +70,7 @@ class GateTrigger(BaseTrigger):
             self.log.info(
                 "%s waiting for %d jobs until %s", build.short, len(terms.criteria.jobs), utc(until)
             )
-            if answer := await self._answer():
+            if self.until is not None and (answer := await answer_so_far(self.task_instance)):
                 yield TriggerEvent(answer)  # type: ignore[no-untyped-call]  # as above
                 return
             woken = Call.AGAIN
@@ -82,16 +82,6 @@ class GateTrigger(BaseTrigger):
                     woken = self._call(terms, build, known) or woken
             self.log.info("%s woken: %s", build.short, woken)
             yield TriggerEvent({"call": str(woken)})  # type: ignore[no-untyped-call]  # as above
-
-    async def _answer(self) -> dict[str, Any] | None:
-        """Return what a person answered while the gate was awake: Airflow keeps that, and resumes nobody."""
-        if self.until is None or self.task_instance is None:
-            return None
-        # A task cannot ask this (Airflow 3.3.2), a trigger can.
-        found = await asyncio.to_thread(get_hitl_detail_content_detail, self.task_instance.id)
-        if not found.response_received:
-            return None
-        return found.model_dump(mode="json")
 
     def _call(self, terms: Terms, build: Build, known: Known) -> Call | None:
         if known.labels is None or known.decisions is None:
