@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -113,6 +114,15 @@ class AirflowApi:
         """Return a run's task instances by their task id; of a mapped task the last one."""
         found = self._pages(f"{_run_path(dag_id, run_id)}/taskInstances", "task_instances")
         return {task.task_id: task for task in map(_task, found)}
+
+    def add_connection(self, conn_id: str, content: str) -> None:
+        """Keep a Connection in Airflow's database, as its form does.
+
+        :param content: as `AIRFLOW_CONN_*` has it, in JSON.
+        """
+        fields = json.loads(content)
+        body = {**fields, "connection_id": conn_id, "extra": json.dumps(fields.get("extra", {}))}
+        self._ask("POST", "connections", json=body)
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
         """Return a task's XCom, None when there is none."""

@@ -58,7 +58,7 @@ def environment(
             # 32 by default; every worker is started at once and costs 150 MB.
             "parallelism": parallelism,
             "execution_api_server_url": f"{url}/execution/",
-            "fernet_key": _fernet_key(home / "fernet.key"),
+            "fernet_key": fernet_key(home / "fernet.key"),
             "simple_auth_manager_users": f"{USER}:admin",
             "simple_auth_manager_passwords_file": passwords_file(root),
             # The test button of a Connection is off by default, as it may reach into the network.
@@ -162,5 +162,9 @@ def password(root: Path) -> str:
     return passwords[USER]
 
 
-def _fernet_key(file: Path) -> str:
+def fernet_key(file: Path) -> str:
+    """Return the key that Airflow encrypts Connections with.
+
+    :param file: its seed, made at the first question.
+    """
     return base64.urlsafe_b64encode(hashlib.sha256(secret(file).encode()).digest()).decode()

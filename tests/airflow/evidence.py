@@ -13,36 +13,60 @@ from urllib.parse import quote
 import psutil
 
 from lab.airflow import DATABASE
+from lab.airflow_settings import fernet_key
 from lab.lab import Lab
 from lab.postgres import Postgres
+from lab.tokens import ACCOUNTS
 from tests.airflow.world import World
 
 
 def secrets_of(world: World) -> dict[str, str]:
     """Return every secret of the lab and of its Airflow by a name that may be shown."""
     lab, home = world.lab, world.flow.home
-    found = {"DLRN promoter": lab.dlrn.password, "DLRN ci": lab.dlrn.ci_password}
+    found = {
+        "DLRN promoter": lab.dlrn.password,
+        "DLRN ci": lab.dlrn.ci_password,
+        "DLRN reader": lab.dlrn.reader_password,
+    }
     for conn_id, content in lab.connections().items():
-        connection = json.loads(content)
-        for key in ("password", "private_key"):
-            value = connection.get(key) or connection.get("extra", {}).get(key)
-            if value:
-                found[f"{conn_id} {key}"] = value
-        if key_file := connection.get("extra", {}).get("key_file"):
-            found[f"{conn_id} key file"] = Path(key_file).read_text().splitlines()[2]
-    for file in (*home.glob("*.key"), home / "postgres.password"):
-        found[file.name] = file.read_text().strip()
+        if value := json.loads(content).get("password"):
+            found[f"{conn_id} password"] = value
+    texts = [*home.glob("*.key"), home / "postgres.password"]
+    for registry in lab.registries:
+        # `password` is a registry's, `http-secret` signs its uploads, the accounts are its token server's.
+        texts += [*registry.folder.rglob("password"), *registry.folder.rglob("http-secret")]
+        texts += registry.folder.rglob("accounts/*")
+    for file in texts:
+        found[_name(lab, file)] = file.read_text().strip()
+    for file in _key_files(lab):
+        # Of all lines the third is nobody else's: the first two name the kind of the key.
+        found[_name(lab, file)] = file.read_text().splitlines()[2]
     found["Airflow's user"] = json.loads((home / "passwords.json").read_text())[world.flow.login[0]]
+    # The file is its seed; this is what Airflow has.
+    found["Airflow's Fernet key"] = fernet_key(home / "fernet.key")
     return found | _encoded(lab, found)
+
+
+def _key_files(lab: Lab) -> list[Path]:
+    """Return the private keys: of TLS, of the signer of tokens, of sshd's hosts and of their accounts."""
+    tls = [file for registry in lab.registries for file in registry.folder.rglob("server.key")]
+    return [*tls, *(file.with_suffix("") for file in lab.root.glob("*/sshd/*.pub"))]
+
+
+def _name(lab: Lab, file: Path) -> str:
+    return str(file.relative_to(lab.root))
 
 
 def _encoded(lab: Lab, secrets: Mapping[str, str]) -> dict[str, str]:
     """Return the secrets as they travel: in an Authorization header, and in an address."""
-    users = {lab.dlrn.username, lab.dlrn.ci_username, *(r.username for r in lab.registries if r.username)}
+    dlrn = lab.dlrn
+    users = {dlrn.username, dlrn.ci_username, dlrn.reader_username, *ACCOUNTS}
+    users |= {registry.username for registry in lab.registries if registry.username}
     found = {f"{name} in an address": quote(secret, safe="") for name, secret in secrets.items()}
     for name, secret in secrets.items():
         for user in users:
-            found[f"{name} in a header"] = base64.b64encode(f"{user}:{secret}".encode()).decode()
+            header = base64.b64encode(f"{user}:{secret}".encode()).decode()
+            found[f"{name} in a header of {user}"] = header
     return found
 
 

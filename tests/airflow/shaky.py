@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from urllib.parse import urlsplit
 
+from lab.certificates import server_files
 from lab.lab import Lab
 from lab.outage import Outage, before
 from lab.service import HOST
@@ -17,13 +18,24 @@ SUFFIX = "_shaky"
 
 @contextmanager
 def shaky_services(lab: Lab) -> Iterator[dict[str, Outage]]:
-    """Put a proxy before each service; its name is the Connection's, and ``repo`` for DLRN's tree."""
-    facts = lab.dlrn
+    """Put a proxy before each service; its name is the Connection's.
+
+    ``repo`` is DLRN's tree, ``tokens`` the token server of the registry that asks for tokens.
+    """
+    facts, quay = lab.dlrn, lab.registries.quay
+    assert quay.issuer is not None
+    tls = server_files(quay.folder)
+    tokens = Outage(HOST, quay.issuer.service.port, tls)
+    # The registry names its token server itself.
+    names = {quay.issuer.realm: f"{tokens.url}/token"}
     with ExitStack() as stack:
         made = {
             "dlrn_centos7_master": Outage(HOST, _port(facts.api_url)),
             "repo": Outage(HOST, _port(facts.repo_url)),
-            **{f"registry_{registry.name}": before(registry) for registry in lab.registries},
+            "registry_rdo": before(lab.registries.rdo),
+            "registry_dockerhub": before(lab.registries.dockerhub),
+            "registry_quay": Outage(HOST, quay.service.port, tls, names=names),
+            "tokens": tokens,
         }
         for conn_id, content in lab.connections().items():
             if conn_id not in made:
