@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from lab import dlrn, image_server
+from lab.faults import FaultProxy
 from lab.lab import PROJECT, Lab
 from tests.airflow.release_files import RELEASES, write_releases
 from tests.airflow.shaky import connections, shaky_services
@@ -31,12 +35,18 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         for service in lab.services:
             service.wait_ready()
         outages = stack.enter_context(shaky_services(lab))
+        proxy = stack.enter_context(FaultProxy(lab.dlrn.api_url))
+        waiting = {"dlrn_test": json.dumps({"conn_type": "dlrn", "host": proxy.url})}
         releases = write_releases(root / "releases", lab, outages)
+        (releases / "repo_url").write_text(lab.dlrn.repo_url)
+        (root / "dags").mkdir()
+        for file in (PROJECT / "dags" / "promotions.py", Path(__file__).with_name("waiting_dag.py")):
+            shutil.copy(file, root / "dags")
         flow = stack.enter_context(
             running_airflow(
                 root,
-                {**lab.connections(), **connections(lab, outages)},
-                dags=PROJECT / "dags",
+                {**lab.connections(), **connections(lab, outages), **waiting},
+                dags=root / "dags",
                 plugins=PROJECT / "plugins",
                 releases=releases,
             )
@@ -44,4 +54,4 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         client = api(flow)
         for name in RELEASES:
             client.wait_for_dag(f"centos7-{name}", deadline=90)
-        yield World(lab, flow, client, releases, outages)
+        yield World(lab, flow, client, releases, outages, proxy)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lab.airflow import Airflow
 from lab.airflow_api import AirflowApi, TaskInstance
+from lab.faults import FaultProxy
 from lab.lab import Lab
 from lab.outage import Outage
 from rdo_promoter.clients.dlrn import DlrnClient
@@ -23,6 +24,7 @@ class World:
     """An Airflow and its services.
 
     :param outages: what stands before the services of some releases, by the Connection's name.
+    :param proxy: stands before DLRN for the Dags that only wait.
     """
 
     lab: Lab
@@ -30,6 +32,7 @@ class World:
     api: AirflowApi
     releases: Path
     outages: Mapping[str, Outage]
+    proxy: FaultProxy
 
     @property
     def ledger(self) -> Path:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 import pytest
 
-from lab import dlrn
 from lab.airflow import COMPONENTS, Airflow
 from lab.airflow_api import AirflowApi, TaskInstance
 from lab.faults import FaultProxy
@@ -20,17 +17,10 @@ from lab.lab import Lab
 from lab.service import HOST, LabError, wait_for
 from rdo_promoter.clients.dlrn import DlrnClient
 from rdo_promoter.model.build import DlrnHash
+from tests.airflow.world import World
 from tests.clients.dlrn_lab import LabDlrn
-from tests.lab.airflow_fixtures import api as api_of
-from tests.lab.airflow_fixtures import running_airflow
 
-pytest_plugins = ["tests.clients.dlrn_fixtures"]
-#: One Airflow for all of them.
-pytestmark = [
-    pytest.mark.airflow,
-    pytest.mark.lab,
-    pytest.mark.timeout(600),
-]
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600)]
 
 #: Seconds; generous, as the first trigger loads the execution API in the triggerer.
 PATIENCE = 180.0
@@ -55,17 +45,20 @@ class Waiting:
         return self.api.wait_for_tasks(dag_id, run_id, as_wanted, str(states), deadline=PATIENCE)  # type: ignore[arg-type]
 
 
+@pytest.fixture
+def waiting(world: World) -> Waiting:
+    return Waiting(world.flow, world.api, world.proxy)
+
+
 @pytest.fixture(scope="module")
-def waiting(lab_dlrn: LabDlrn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Waiting]:
-    root = tmp_path_factory.mktemp("airflow")
-    for name in ("dags", "releases"):
-        (root / name).mkdir()
-    shutil.copy(Path(__file__).with_name("waiting_dag.py"), root / "dags")
-    (root / "releases" / "repo_url").write_text(lab_dlrn.facts.repo_url)
-    with FaultProxy(lab_dlrn.facts.api_url) as proxy:
-        connections = {"dlrn_test": json.dumps({"conn_type": "dlrn", "host": proxy.url})}
-        with running_airflow(root, connections, dags=root / "dags", releases=root / "releases") as airflow:
-            yield Waiting(airflow, api_of(airflow), proxy)
+def lab_dlrn(world: World) -> LabDlrn:
+    return LabDlrn(world.lab.root, world.lab.dlrn)
+
+
+@pytest.fixture
+def client(lab_dlrn: LabDlrn) -> Iterator[DlrnClient]:
+    with lab_dlrn.client() as client:
+        yield client
 
 
 def pids(airflow: Airflow) -> dict[str, int]:
@@ -199,7 +192,6 @@ def test_what_is_broken_stays_away_until_it_is_mended_and_a_restarted_database_n
     waiting: Waiting,
 ) -> None:
     lab = Lab(waiting.airflow.root)
-    dlrn.ensure_environment(lab.root)  # only to know how it would be started
     name, others = "airflow-scheduler", set(COMPONENTS) - {"scheduler"}
     lab.breakages.break_(name, "down")
     try:
