@@ -74,10 +74,11 @@ def test_07_a_link_that_cannot_be_moved_is_no_success(rdo: Spoilt, tmp_path: Pat
     found = promote.preflight(wanted, rdo)
     with read_only(rdo.lab.root, tmp_path) as port:
         spoilt = dataclasses.replace(rdo, ssh={"port": port})
-        with pytest.raises(
-            AuthError, match=f"image server images: link .*{rdo.label}: the server does not allow"
-        ):
+        refused = f"image server images: link .*{rdo.label}: the server does not allow"
+        with pytest.raises(UnfinishedError, match=refused) as raised:
             carry_out(wanted, spoilt, found.was, say=lambda _: None)
+    assert isinstance(raised.value.__cause__, AuthError)
+    assert len(raised.value.moved) >= 3, "the tags of three registries have moved"
     with pytest.raises(UnfinishedError, match=f"not done: images: link {rdo.label}"):
         promote.commit(wanted, rdo, found.was)
     state = rdo.state()

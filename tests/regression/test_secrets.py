@@ -13,7 +13,7 @@ from lab.service import HOST, wait_for
 from rdo_promoter.cli import parser
 from rdo_promoter.engine import promote
 from rdo_promoter.engine.whole import carry_out
-from rdo_promoter.errors import AuthError
+from rdo_promoter.errors import AuthError, UnfinishedError
 from tests.bad_input.spoil import other_host_key
 from tests.bad_input.world import Spoilt, everything
 from tests.clients.sshd_fixtures import running_sshd
@@ -33,8 +33,9 @@ def test_08_a_host_that_is_not_the_one_that_is_known_gets_nothing(
     with running_sshd(tmp_path) as stranger:
         facts = image_server.facts(tmp_path)
         ssh = {"port": facts.port, "key_file": facts.key_file, "host_key": host_key}
-        with pytest.raises(AuthError, match="Nothing was sent"):
+        with pytest.raises(UnfinishedError, match="Nothing was sent") as raised:
             promote.link_on(wanted, dataclasses.replace(rdo, ssh=ssh), "images", None)
+        assert isinstance(raised.value.__cause__, AuthError)
         wait_for(lambda: "preauth" in stranger.log.read_text(), "the stranger has seen us go")
         assert "Accepted" not in stranger.log.read_text()
     assert everything(rdo) == before
