@@ -60,6 +60,8 @@ Look at its column in the grid.
 - A red or amber job failed on that build. Rerun it in CI: a vote that passes goes on by itself until the
   deadline; afterwards clear the stage's gate together with what follows it.
 - A skipped square says why in its XCom `reason`.
+- A square that waits in front of CI or of a promotion is kept back by a person: `reason` says who, why, and
+  until when. The Dag `promotions-control` lifts that, waives jobs, and marks builds bad.
 - A red square in the promotion group says what is missing or wrong. Mend it and clear the whole group: what
   is in place already is not done again.
 """
