@@ -14,9 +14,11 @@ from rdo_promoter.engine import promote
 from rdo_promoter.errors import PreflightError, ServiceError, SupersededError, TransientError
 from rdo_promoter.hooks.ledger import ledger
 from rdo_promoter.hooks.services import ConnectionServices
+from rdo_promoter.model.decisions import Held, MarkedBad
 from rdo_promoter.model.ledger import BY_HAND, GivenUp, Promoted
 from rdo_promoter.model.promotion import DlrnState
 from rdo_promoter.model.promotions import PromotionRow
+from rdo_promoter.operators import kept
 from rdo_promoter.operators.hold import HOLDERS, Claim, Group
 from rdo_promoter.sentinel import unfinished
 from rdo_promoter.sentinel.releases import ReleasesOperator
@@ -338,3 +340,33 @@ def test_a_release_that_is_removed_is_reported_until_its_runs_are_over(tmp_path:
     # It is not remembered for ever.
     ti.runs["run1"] = "running"
     assert operator.execute(context) == {"releases": []}
+
+
+# --- what people keep back ---
+
+
+def kept_by_people(*, bad: bool) -> None:
+    common = {"dag_id": "centos9-good", "at": NOW, "by": "jane", "via": "airflow", "reason": "bug 7"}
+    full_hash = BUILD.full_hash
+    ledger().append(
+        MarkedBad(**common, full_hash=full_hash)  # type: ignore[arg-type]
+        if bad
+        else Held(**common, label="current-good", full_hash=None, expires=None)  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.parametrize("bad", [False, True])
+def test_what_people_keep_back_is_not_begun_but_what_has_moved_is_completed(
+    world: World, monkeypatch: pytest.MonkeyPatch, *, bad: bool
+) -> None:
+    planned()
+    kept_by_people(bad=bad)
+    monkeypatch.setattr(kept, "observe", lambda *_, **__: None)
+    monkeypatch.setattr(kept, "moved_so_far", lambda *_: ("registry rdo: 3 of 4 tags",))
+    world.begins()
+    monkeypatch.setattr(kept, "moved_so_far", lambda *_: ())
+    if not bad:
+        world.leaves()
+        return
+    assert len(world.look()["given_up"]) == 1
+    assert ledger().unfinished() == ()

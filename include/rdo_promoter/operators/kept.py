@@ -9,6 +9,7 @@ from airflow.sdk import Context
 
 from rdo_promoter.engine.moved import moved_so_far
 from rdo_promoter.engine.observe import observe
+from rdo_promoter.engine.services import Services
 from rdo_promoter.hooks.decisions import DecisionsReader
 from rdo_promoter.hooks.ledger import ledger
 from rdo_promoter.model.build import Build
@@ -55,6 +56,18 @@ def kept_back(dag_id: str, build: Build, label: str, *, now: int) -> Kept:
     return Kept(decisions.marked_bad(full_hash), decisions.held(full_hash, label, now=now))
 
 
+def begun(dag_id: str, promotion: Promotion, services: Services) -> tuple[str, ...]:
+    """Return where labels name the build by a promotion that was not completed: seen, not noted.
+
+    :param dag_id: the release's Dag.
+    :param promotion: the promotion.
+    :param services: what it works on.
+    """
+    if not any(plan.build == promotion.build for plan in ledger().unfinished(dag_id, promotion.label)):
+        return ()
+    return moved_so_far(promotion, observe(promotion, services, checksums=False))
+
+
 class PatientOperator(PromoterOperator):
     """Base of operators that wait while people hold the label or the build.
 
@@ -97,18 +110,11 @@ class PatientOperator(PromoterOperator):
         kept = kept_back(self.dag_id, build, promotion.label, now=services.dlrn.now())
         if not kept:
             return
-        if not is_dry_run(context) and (moved := self._moved(promotion)):
+        if not is_dry_run(context) and (moved := begun(self.dag_id, promotion, services)):
             self.log.warning("%s completed though kept back (%s): %s", build.short, kept, "; ".join(moved))
             return
         where = Where(services.dlrn_conn_id, services.repo_url, promotion.candidate_label, promotion.label)
         self._heed(context, build, promotion.label, kept, where)
-
-    def _moved(self, promotion: Promotion) -> tuple[str, ...]:
-        """Return where labels name the build by a promotion that was not completed: seen, not noted."""
-        plans = ledger().unfinished(self.dag_id, promotion.label)
-        if not any(plan.build == promotion.build for plan in plans):
-            return ()
-        return moved_so_far(promotion, observe(promotion, self.services, checksums=False))
 
     def _wait(self, context: Context, build: Build, label: str, reason: str, where: Where | None) -> NoReturn:
         self.log.info("%s waiting: %s", build.short, reason)

@@ -38,6 +38,7 @@ from rdo_promoter.operators.hold import (
     take,
     works_now,
 )
+from rdo_promoter.operators.kept import begun, kept_back
 from rdo_promoter.operators.promotion import event, label_asset
 from rdo_promoter.release import BrokenRelease, Release
 from rdo_promoter.sentinel.releases import read_folder
@@ -231,7 +232,20 @@ class _Case:
             return still_works(states, f"{former.group}.hold")
         return works_now(states)  # it is frozen, or an earlier run of this very task, which has ended
 
+    def _kept_back(self) -> str | None:
+        """Return how it ends when people keep it back and nothing has moved, None when it goes on."""
+        plan = self.plan
+        kept = kept_back(plan.dag_id, plan.build, plan.label, now=self.services.dlrn.now())
+        if not kept or begun(plan.dag_id, self.promotion, self.services):
+            return None
+        if kept.bad:
+            return self._give_up(f"{kept}; nothing has moved")
+        self.log.info("%s: nothing has moved, and %s", self.subject, kept)
+        return "left"
+
     def _complete(self) -> str:
+        if ended := self._kept_back():
+            return ended
         self.log.warning("%s: its step is no longer in %s; completing it", self.subject, self.plan.file)
         found = promote.preflight(self.promotion, self.services)
         row, observed = carry_out(self.promotion, self.services, found.was, say=self._guard)
