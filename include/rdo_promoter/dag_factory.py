@@ -203,6 +203,7 @@ def _context(
         waivers_file=release.waivers,
         policy=stage.policy,
         release_jobs=release.jobs,
+        pipeline=release.pipeline(stage),
     )
 
 

@@ -87,6 +87,13 @@ CROSS = [
             "stages[1].pipeline",
             "the release names no Zuul: add `zuul: {connection: ..., pipeline: ...}`, or remove this",
         ),
+        (
+            "within: 4h",
+            "within: 4h, evidence: zuul_buildset",
+            24,
+            f"{UPSTREAM}[1].wait_for.evidence",
+            "no pipeline of Zuul's tests this stage: add `zuul: {connection: ..., pipeline: ...}`",
+        ),
         # labels
         (
             "label: current-good-rdo",

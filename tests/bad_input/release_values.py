@@ -258,6 +258,13 @@ SHAPE = [
             "zuul.connection",
             "an Airflow Connection by its id",
         ),
+        (
+            "within: 4h",
+            "within: 4h, evidence: zuul_buidset",
+            24,
+            f"{UPSTREAM}[1].wait_for.evidence",
+            "did you mean 'zuul_buildset'? known: votes, zuul_buildset",
+        ),
         # durations
         ("within: 4h", "within: 4", 24, f"{UPSTREAM}[1].wait_for.within", "for example 90s or 4h"),
         ("within: 4h", "within: 4 hours", 24, f"{UPSTREAM}[1].wait_for.within", "'4 hours' is no duration"),

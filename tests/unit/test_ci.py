@@ -9,19 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rdo_promoter.model.ci import (
-    LOST_AFTER,
-    SLACK,
-    CiJob,
-    CiState,
-    JobRun,
-    LiveJob,
-    Sighting,
-    Tenure,
-    infer,
-    names_run,
-    tenure,
-)
+from rdo_promoter.model.ci import SLACK, CiJob, CiState, JobRun, LiveJob, Sighting, Tenure, tenure
+from rdo_promoter.model.inference import LOST_AFTER, infer, names_run
 from rdo_promoter.model.promotions import PromotionRow
 from rdo_promoter.model.votes import Vote
 from tests.unit.strategies import build_number

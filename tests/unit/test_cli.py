@@ -62,7 +62,8 @@ def test_a_broken_release_is_refused_and_the_others_are_checked(tmp_path: Path) 
     assert done.stdout == "ok centos9-good (releases/good.yaml): 2 stages, 5 jobs, 2 containers\n"
     assert done.stderr == (
         "releases/bad.yaml:24: stages[0].steps[1].wait_for.wihtin: unknown key; did you mean 'within'? "
-        "known: alternatives, answer_within, fail_fast, jobs, name, on_missing, retry_delay, soak, within\n"
+        "known: alternatives, answer_within, evidence, fail_fast, jobs, name, on_missing, retry_delay, soak, "
+        "within\n"
     )
     assert done.returncode == 1
 

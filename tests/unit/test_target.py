@@ -35,7 +35,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return capsys.readouterr().err
 
 
-@pytest.mark.parametrize("verb", ["plan", "promote"])
+@pytest.mark.parametrize("verb", ["plan", "promote", "verdict"])
 def test_unknown_releases_are_named_with_the_nearest(
     folder: Path, capsys: pytest.CaptureFixture[str], verb: str
 ) -> None:
@@ -56,6 +56,9 @@ def test_a_name_of_two_releases_is_refused(folder: Path, capsys: pytest.CaptureF
     ("words", "said"),
     [
         (["plan"], "the following arguments are required: RELEASE"),
+        (["verdict"], "the following arguments are required: RELEASE"),
+        (["verdict", "good", "--stage", "upsteam"], "'upsteam' is no stage; did you mean 'upstream'?"),
+        (["verdict", "good", "--hash", "abc"], "'abc' is no full hash: copy the build's directory name"),
         (["promote", "good"], "the following arguments are required: --hash, --stage"),
         (["promote", "good", "--hash", HASH], "the following arguments are required: --stage"),
         (["plan", "good", "--hash", "abc"], "'abc' is no full hash"),
@@ -77,7 +80,7 @@ def test_a_stage_that_promotes_nothing_is_named(folder: Path, capsys: pytest.Cap
 
 
 @pytest.mark.parametrize("name", ["bad", "broken-bad", "bad.yaml"])
-@pytest.mark.parametrize("verb", ["plan", "promote"])
+@pytest.mark.parametrize("verb", ["plan", "promote", "verdict"])
 def test_a_broken_release_is_refused_with_its_own_message(
     folder: Path, capsys: pytest.CaptureFixture[str], verb: str, name: str
 ) -> None:
@@ -87,7 +90,7 @@ def test_a_broken_release_is_refused_with_its_own_message(
     assert "unknown key; did you mean 'within'?" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [["plan", "centos9-gut"], ["plan", "good", "--stage", "x"], ["promote"]])
+@pytest.mark.parametrize("words", [["plan", "centos9-gut"], ["verdict", "good", "--stage", "x"], ["promote"]])
 def test_who_misspells_a_name_does_not_wait_for_airflow(folder: Path, words: list[str]) -> None:
     code = (
         "import sys; from rdo_promoter.cli import main\n"

@@ -50,13 +50,11 @@ def open_dlrn(release: Release) -> DlrnClient:
     return services_of(release).only().dlrn
 
 
-def find_build(target: Target, dlrn: DlrnClient, full_hash: str | None) -> Build:
-    """Return the build with a full hash, or without one the newest of the stage's source label.
+def named_build(dlrn: DlrnClient, full_hash: str) -> Build:
+    """Return the build with a full hash.
 
     :raises NotFoundError: when there is no such build.
     """
-    if full_hash is None:
-        return newest_build(dlrn, target.stage.source, target.stage.candidate_label).build
     build = dlrn.find(full_hash)
     if build is None:
         raise NotFoundError(
@@ -64,6 +62,16 @@ def find_build(target: Target, dlrn: DlrnClient, full_hash: str | None) -> Build
             "(the directory's last part), and check that it was not purged"
         )
     return build
+
+
+def find_build(target: Target, dlrn: DlrnClient, full_hash: str | None) -> Build:
+    """Return the build with a full hash, or without one the newest of the stage's source label.
+
+    :raises NotFoundError: when there is no such build.
+    """
+    if full_hash is None:
+        return newest_build(dlrn, target.stage.source, target.stage.candidate_label).build
+    return named_build(dlrn, full_hash)
 
 
 def look(target: Target, services: ConnectionServices, build: Build, *, reads_only: bool = False) -> Outlook:
@@ -80,9 +88,16 @@ def look(target: Target, services: ConnectionServices, build: Build, *, reads_on
         jobs=target.release.jobs,
         registries=tuple(registries),
         servers=tuple(servers),
+        buildset_of={
+            name: pipeline
+            for name, step in before
+            if isinstance(step, WaitFor) and step.by_buildset and (pipeline := target.pipeline)
+        },
     )
     decisions = DecisionsReader(target.release.dag_id, target.release.waivers, book()).read()
-    return look_ahead(target.promotion(build), stage, services, decisions, reads_only=reads_only)
+    return look_ahead(
+        target.promotion(build), stage, services, decisions, reads_only=reads_only, open_zuul=services.zuul
+    )
 
 
 def unfinished(target: Target) -> tuple[Planned, ...]:

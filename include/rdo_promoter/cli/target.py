@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rdo_promoter.model.build import Build, is_full_hash
+from rdo_promoter.model.ci import Pipeline
 from rdo_promoter.model.promotion import Promotion
 from rdo_promoter.release import (
     BrokenRelease,
@@ -18,7 +19,7 @@ from rdo_promoter.release import (
     releases_folder,
 )
 from rdo_promoter.release.promotions import promote_step, promotion_of, stage_facts
-from rdo_promoter.steps import Promote
+from rdo_promoter.steps import Promote, WaitFor
 from rdo_promoter.steps.fields import nearest
 
 
@@ -48,7 +49,17 @@ class Target:
             self.release.dlrn.connection,
             *(self.release.registries[name].connection for name in registries),
             *(self.release.image_servers[name].connection for name in servers),
+            *((self.release.zuul.connection,) if self.release.zuul and self._asks_zuul else ()),
         )
+
+    @property
+    def pipeline(self) -> Pipeline | None:
+        """The Zuul pipeline that tests the stage's builds, None when none is known."""
+        return self.release.pipeline(self.stage)
+
+    @property
+    def _asks_zuul(self) -> bool:
+        return any(isinstance(step, WaitFor) and step.by_buildset for step in self.stage.steps)
 
     def promotion(self, build: Build) -> Promotion:
         """Return what the stage wants for a build."""
@@ -62,16 +73,23 @@ def add_release(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
+def add_arguments(
+    parser: argparse.ArgumentParser,
+    *,
+    required: bool,
+    newest: str = "the newest that the stage starts from",
+    every: str = "every stage that promotes",
+) -> None:
     """Add the arguments that name a target.
 
     :param required: whether hash and stage have to be named.
+    :param newest: the build that is meant without a hash.
+    :param every: the stages that are meant without a name.
     """
     add_release(parser)
-    newest = "" if required else " (default: the newest that the stage starts from)"
-    parser.add_argument("--hash", type=_full_hash, required=required, help=f"full hash of the build{newest}")
-    every = "" if required else " (default: every stage that promotes)"
-    parser.add_argument("--stage", required=required, help=f"the stage's name{every}")
+    build, stage = ("", "") if required else (f" (default: {newest})", f" (default: {every})")
+    parser.add_argument("--hash", type=_full_hash, required=required, help=f"full hash of the build{build}")
+    parser.add_argument("--stage", required=required, help=f"the stage's name{stage}")
 
 
 def read_targets(options: argparse.Namespace, refuse: Callable[[str], object]) -> list[Target]:
@@ -96,6 +114,34 @@ def read_targets(options: argparse.Namespace, refuse: Callable[[str], object]) -
         said = "promotes nothing" if options.stage in every else "is no stage"
         refuse(f"argument --stage: {options.stage!r} {said}; {nearest(options.stage, list(targets))}")
     return [targets[options.stage]]
+
+
+def read_stages(
+    options: argparse.Namespace, refuse: Callable[[str], object]
+) -> tuple[Release, tuple[Stage, ...]]:
+    """Return the release and those of its stages that wait for CI, as far as the arguments name them.
+
+    :param refuse: called with what is wrong with the arguments; it does not return.
+    :raises ConfigError: when the release's file cannot be used.
+    """
+    if isinstance(options.release, BrokenRelease):
+        raise options.release.error
+    release: Release = options.release
+    stages = {
+        stage.name: stage
+        for stage in release.stages
+        if any(isinstance(step, WaitFor) for step in stage.steps)
+    }
+    if options.stage is None:
+        if not stages:
+            refuse(f"no stage of {release.dag_id} waits for CI")
+        return release, tuple(stages.values())
+    if options.stage not in stages:
+        said = (
+            "waits for nothing" if options.stage in [each.name for each in release.stages] else "is no stage"
+        )
+        refuse(f"argument --stage: {options.stage!r} {said}; {nearest(options.stage, list(stages))}")
+    return release, (stages[options.stage],)
 
 
 def _release(text: str) -> Release | BrokenRelease:

@@ -45,11 +45,17 @@ class PipelineWatch:
         self._keep(found)
         return tuple(self._runs.values())
 
+    def read(self) -> Sighting:
+        """Return what Zuul knows now.
+
+        :raises PromoterError: when Zuul does not answer, or its Connection cannot be used.
+        """
+        return Sighting(self.runs(), self._live(self.client))
+
     def look(self) -> Sighting:
         """Return what Zuul knows now; no error of Zuul's or of its Connection leaves this."""
         try:
-            runs = self.runs()
-            live = self._live(self.client)
+            seen = self.read()
         except PromoterError as error:
             if not self._silent:
                 log.warning("%s: %s; going on with votes alone", self.pipeline, error)
@@ -58,7 +64,7 @@ class PipelineWatch:
         if self._silent:
             log.info("%s: Zuul answers again", self.pipeline)
         self._silent = False
-        return Sighting(runs, live)
+        return seen
 
     @property
     def client(self) -> ZuulClient:
@@ -103,3 +109,18 @@ class PipelineWatch:
             return ()
         self._without_status = False
         return live
+
+
+def look_once(open_client: Callable[[], ZuulClient], pipeline: str) -> Sighting:
+    """Return what Zuul knows of a pipeline now; that it does not answer stands in what is returned.
+
+    :param open_client: makes a client.
+    :param pipeline: Zuul's name of the pipeline.
+    """
+    watch = PipelineWatch(open_client, pipeline)
+    try:
+        return watch.read()
+    except PromoterError as error:
+        return Sighting(problem=str(error))
+    finally:
+        watch.close()

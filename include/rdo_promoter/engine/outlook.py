@@ -6,18 +6,22 @@ label, the gates for the criteria, `HoldOperator` for what people keep back, `Pl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
+from rdo_promoter.clients.zuul import ZuulClient
 from rdo_promoter.engine import promote
 from rdo_promoter.engine.access import check_access
+from rdo_promoter.engine.evidence import evidence_of
 from rdo_promoter.engine.services import Services
-from rdo_promoter.errors import SupersededError, TransientError
+from rdo_promoter.errors import ConfigError, SupersededError, TransientError
 from rdo_promoter.model.build import CONSISTENT
+from rdo_promoter.model.ci import Pipeline
 from rdo_promoter.model.decisions import Decisions, describe
+from rdo_promoter.model.evidence import Evidence, judge_evidence
 from rdo_promoter.model.plan import Plan
 from rdo_promoter.model.promotion import Promotion
-from rdo_promoter.model.verdict import Criteria, Verdict, judge
+from rdo_promoter.model.verdict import Criteria, Verdict
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class Stage:
     :param jobs: the jobs that any stage of the release requires, to tell waivers of unknown ones.
     :param registries: registries that the promotion works on.
     :param servers: image servers that it works on.
+    :param buildset_of: the pipeline whose buildset decides in place of votes, by the step that waits.
     """
 
     source: str
@@ -36,6 +41,7 @@ class Stage:
     jobs: frozenset[str] = frozenset()
     registries: tuple[str, ...] = ()
     servers: tuple[str, ...] = ()
+    buildset_of: Mapping[str, Pipeline] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,14 +88,16 @@ def look_ahead(
     decisions: Decisions,
     *,
     reads_only: bool = False,
+    open_zuul: Callable[[], ZuulClient] | None = None,
 ) -> Outlook:
     """Look at everything that decides whether a promotion may begin, and at what it would change.
 
     :param decisions: what people decided about the release.
     :param reads_only: do not ask DLRN whether we may promote: a POST, though one that changes nothing.
-    :raises ServiceError: when DLRN does not answer.
+    :param open_zuul: makes a client of the release's Zuul; needed where a buildset decides.
+    :raises ServiceError: when DLRN, or a Zuul that decides, does not answer.
     """
-    verdicts, unmet = _judge(promotion, stage, services, decisions)
+    verdicts, unmet = _judge(promotion, stage, services, decisions, open_zuul)
     refusals = [*unmet, *_not_from(promotion, stage, services), *_kept_back(promotion, services, decisions)]
     labels = [] if reads_only else [promotion.label]
     access = check_access(services, stage.registries, stage.servers, labels)
@@ -110,12 +118,27 @@ def look_ahead(
 
 
 def _judge(
-    promotion: Promotion, stage: Stage, services: Services, decisions: Decisions
+    promotion: Promotion,
+    stage: Stage,
+    services: Services,
+    decisions: Decisions,
+    open_zuul: Callable[[], ZuulClient] | None,
 ) -> tuple[dict[str, Verdict], list[str]]:
-    """Return the verdicts on fresh votes and the waivers, and a line about each that is not met."""
-    votes = services.dlrn.votes(promotion.build)
+    """Return the verdicts on fresh evidence and the waivers, and a line about each that is not met."""
+    found: dict[Pipeline | None, Evidence] = {}
+    for pipeline in dict.fromkeys(stage.buildset_of.get(name) for name in stage.criteria):
+        found[pipeline] = evidence_of(
+            services.dlrn,
+            open_zuul or _no_zuul,
+            promotion.build,
+            candidate_label=promotion.candidate_label,
+            buildset_of=pipeline,
+        )
     waivers = decisions.waivers_for(promotion.build.full_hash, now=services.dlrn.now())
-    verdicts = {name: judge(criteria, votes, waivers) for name, criteria in stage.criteria.items()}
+    verdicts = {
+        name: judge_evidence(criteria, found[stage.buildset_of.get(name)], waivers)
+        for name, criteria in stage.criteria.items()
+    }
     unmet = [
         f"{promotion.build.full_hash} does not meet the criteria of {name}: {verdict.summary()}"
         for name, verdict in verdicts.items()
@@ -132,6 +155,10 @@ def _kept_back(promotion: Promotion, services: Services, decisions: Decisions) -
     mark = decisions.marked_bad(full_hash)
     holds = decisions.held(full_hash, promotion.label, now=services.dlrn.now())
     return [*([describe(mark)] if mark else []), *map(describe, holds)]
+
+
+def _no_zuul() -> ZuulClient:
+    raise ConfigError("the release names no Zuul: add `zuul: {connection: ..., pipeline: ...}`")
 
 
 def _not_from(promotion: Promotion, stage: Stage, services: Services) -> list[str]:

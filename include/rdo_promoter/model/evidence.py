@@ -11,8 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from rdo_promoter.model.ci import SLACK, SUCCESS, Buildset, JobRun, Pipeline, Tenure, carried, promote_runs
+from rdo_promoter.model.ci import SLACK, SUCCESS, Buildset, JobRun, Pipeline, Tenure
 from rdo_promoter.model.decisions import Waiver
+from rdo_promoter.model.inference import carried, promote_runs
+from rdo_promoter.model.text import one_line
 from rdo_promoter.model.verdict import Criteria, Verdict, judge
 from rdo_promoter.model.votes import Vote
 
@@ -88,9 +90,10 @@ def from_buildset(found: Buildset | None, held: Tenure | None, pipeline: Pipelin
     tested: dict[str, list[JobRun]] = {}
     for run in runs:
         if run != first:
-            tested.setdefault(run.job, []).append(run)
+            # Zuul's word; jobs of a release file are not changed by this.
+            tested.setdefault(one_line(run.job), []).append(run)
     required = tuple(sorted(job for job, tries in tested.items() if any(run.voting for run in tries)))
-    votes = [vote for job, tries in tested.items() if (vote := _result(tries, first, held)) is not None]
+    votes = [vote for job, tries in tested.items() if (vote := _result(job, tries, first, held)) is not None]
     if found.result is not None:
         good = found.result == SUCCESS and bool(required)
         ended = max((run.ended for run in runs if run.ended is not None), default=held.entered)
@@ -98,7 +101,7 @@ def from_buildset(found: Buildset | None, held: Tenure | None, pipeline: Pipelin
     return Evidence(tuple(votes), (*required, end))
 
 
-def _result(tries: list[JobRun], first: JobRun, held: Tenure) -> Vote | None:
+def _result(job: str, tries: list[JobRun], first: JobRun, held: Tenure) -> Vote | None:
     """Return what the runs of one job say in place of a vote; None while one of them says nothing.
 
     A job may run several times in a buildset, once a ref: all have to pass.
@@ -111,7 +114,7 @@ def _result(tries: list[JobRun], first: JobRun, held: Tenure) -> Vote | None:
     said = max(failed or tries, key=lambda run: (run.ended or 0, run.uuid))
     ended = said.ended if said.ended is not None else held.entered
     note = _note(said.buildset, said.outcome)
-    return Vote(said.job, not failed, ended, said.log_url, user="zuul", notes=note)
+    return Vote(job, not failed, ended, said.log_url, user="zuul", notes=note)
 
 
 def _saw(run: JobRun, first: JobRun, held: Tenure) -> bool:
@@ -128,4 +131,4 @@ def _saw(run: JobRun, first: JobRun, held: Tenure) -> bool:
 
 
 def _note(buildset: str, result: str) -> str:
-    return f"no vote: {result} in Zuul's buildset {buildset}"
+    return f"no vote: {one_line(result, limit=40)} in Zuul's buildset {buildset}"

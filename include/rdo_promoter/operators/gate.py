@@ -21,11 +21,13 @@ from rdo_promoter.model.verdict import JobState
 from rdo_promoter.operators.base import PromoterOperator, Result, fail, is_dry_run, run_build, skip
 from rdo_promoter.operators.gate_question import entries, question
 from rdo_promoter.operators.question import Reply, ask, read_reply
-from rdo_promoter.triggers.dlrn import LabelsSource, VotesSource
+from rdo_promoter.operators.why import log_why
+from rdo_promoter.triggers.dlrn import LabelsSource
 from rdo_promoter.triggers.gate import Call, GateTrigger, call
 from rdo_promoter.triggers.links import VotesLink, links
 from rdo_promoter.triggers.outcome import Finding, Known, find
 from rdo_promoter.triggers.terms import Terms, read_since
+from rdo_promoter.triggers.zuul import votes_source
 
 #: The jobs that the gate's question names; Airflow keeps that, too, over retries and clears.
 _NAMED = "named_in_question"
@@ -109,9 +111,13 @@ class GateOperator(PromoterOperator):
             context["ti"].xcom_push(key=key, value=address)
         self._report(build, finding, known)
         if is_dry_run(context):
+            self._explain(build, finding, known)
             return {"dry_run": True, "met": finding.verdict.met, "summary": finding.summary()}
         store = context["task_state_store"]
         said = bool(store.get(_DOOMED_SAID))
+        # Whoever is called wants to know why; once, while the gate looks on with its question open.
+        if (finding.late and not asked.jobs) or (finding.verdict.doomed and not said):
+            self._explain(build, finding, known)
         match call(self.terms, finding, late=finding.late, doomed_said=said):
             case Call.MET:
                 waived = [str(result) for result in finding.verdict.in_state(JobState.WAIVED)]
@@ -126,6 +132,19 @@ class GateOperator(PromoterOperator):
         if finding.late:
             asked = self._ask(context, build, finding, asked)
         return self._wait(build, asked, doomed_said=said)
+
+    def _explain(self, build: Build, finding: Finding, known: Known) -> None:
+        """Write the table of the jobs into the log, unless there is nothing to explain."""
+        if finding.met or finding.lost:
+            return
+        log_why(
+            self.log,
+            self.services,
+            self.terms,
+            build,
+            decisions=known.decisions or Decisions.NONE,
+            release_jobs=self.release_jobs,
+        )
 
     def _ask(self, context: Context, build: Build, finding: Finding, asked: Asked) -> Asked:
         """Ask a person what to do about the missing jobs, or leave the question open that there is."""
@@ -151,7 +170,7 @@ class GateOperator(PromoterOperator):
     def _look(self, build: Build) -> tuple[Known, Finding]:
         terms = self.terms
         known = Known(
-            VotesSource(terms.where, build).ask(),
+            votes_source(terms, build).ask(),
             LabelsSource(terms.where).ask(),
             DecisionsReader(terms.dag_id, terms.waivers_file).read(),
         )
@@ -176,7 +195,8 @@ class GateOperator(PromoterOperator):
         for result in finding.verdict.results:
             self.log.info("%s   %s", build.short, result)
         decisions = known.decisions or Decisions.NONE
-        for ignored in decisions.ignored(build.full_hash, self.release_jobs, now=finding.now):
+        jobs = {*self.release_jobs, *(result.job for result in finding.verdict.results)}
+        for ignored in decisions.ignored(build.full_hash, jobs, now=finding.now):
             self.log.warning("%s %s", build.short, ignored)
 
     def _doom(self, context: Context, build: Build, finding: Finding) -> None:

@@ -35,6 +35,7 @@ def check(release: ReleaseFile) -> Iterator[Problem]:
 
 def _scope(release: ReleaseFile, stage: Stage, step_at: int) -> Scope:
     steps = [step for _, step in _steps(release)]
+    pipeline = release.pipeline(stage)
     return Scope(
         stage=stage.name,
         source=stage.source,
@@ -46,6 +47,7 @@ def _scope(release: ReleaseFile, stage: Stage, step_at: int) -> Scope:
         has_images=bool(release.images),
         candidate_labels=tuple(step.label for step in steps if isinstance(step, Candidate)),
         promoted_labels=tuple(step.label for step in steps if isinstance(step, Promote)),
+        pipeline=pipeline.name if pipeline else None,
     )
 
 

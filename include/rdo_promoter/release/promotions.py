@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from rdo_promoter.model.build import Build
 from rdo_promoter.model.promotion import Promotion
 from rdo_promoter.release.models import Release, Stage
-from rdo_promoter.steps import Promote
+from rdo_promoter.steps import Promote, WaitFor
 from rdo_promoter.steps.facts import StageFacts
 
-if TYPE_CHECKING:  # its hooks load Airflow
+if TYPE_CHECKING:  # its hooks load Airflow, and the engine's clients a library for HTTP
+    from rdo_promoter.engine.why import Subject
     from rdo_promoter.hooks.services import ConnectionServices
 
 
@@ -37,6 +38,25 @@ def promotion_of(release: Release, stage: Stage, step: Promote, build: Build) ->
     :param step: the stage's promote step.
     """
     return Promotion(build=build, **step.coordinates(stage_facts(release, stage)))
+
+
+def subject_of(release: Release, stage: Stage) -> Subject:
+    """Return a stage as one of which is asked why a build is not promoted."""
+    from rdo_promoter.engine.why import Subject, Waiting
+
+    step, pipeline = promote_step(stage), release.pipeline(stage)
+    return Subject(
+        stage=stage.name,
+        candidate_label=stage.candidate_label,
+        promoted_label=step.label if step else None,
+        waits={
+            name: Waiting(wait.criteria(stage.policy), pipeline if wait.by_buildset else None)
+            for name, wait in stage.named_steps
+            if isinstance(wait, WaitFor)
+        },
+        pipeline=pipeline,
+        release_jobs=release.jobs,
+    )
 
 
 def services_of(release: Release) -> ConnectionServices:

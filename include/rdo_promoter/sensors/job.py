@@ -13,13 +13,14 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.triggers.base import StartTriggerArgs
 
 from rdo_promoter.errors import PermanentError
-from rdo_promoter.triggers.dlrn import LabelsSource, VotesSource
+from rdo_promoter.triggers.dlrn import LabelsSource
 from rdo_promoter.triggers.feeds import DecisionsSource
 from rdo_promoter.triggers.job import is_true, xcoms
 from rdo_promoter.triggers.links import LogLink, VotesLink
 from rdo_promoter.triggers.names import BUILD_KEY, BUILD_TASK, REASON_KEY, pull
 from rdo_promoter.triggers.outcome import End, Known, Outcome, dry_outcome, job_outcome
 from rdo_promoter.triggers.terms import Terms, read_build, read_since
+from rdo_promoter.triggers.zuul import votes_source
 
 BUILD = pull(BUILD_TASK, BUILD_KEY)
 DRY_RUN = "{{ params.dry_run }}"
@@ -85,7 +86,7 @@ class JobSensor(BaseOperator):
         try:
             build, since = read_build(self.build, self.job), read_since(self.since, self.job)
             known = Known(
-                VotesSource(terms.where, build).ask(),
+                votes_source(terms, build).ask(),
                 LabelsSource(terms.where).ask(),
                 DecisionsSource(terms.dag_id, terms.waivers_file).ask(),
             )

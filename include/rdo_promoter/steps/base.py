@@ -42,6 +42,7 @@ class Scope:
     :param has_images: whether the release has images.
     :param candidate_labels: the labels that candidate steps of the release move.
     :param promoted_labels: the labels that promote steps of the release move.
+    :param pipeline: the Zuul pipeline that tests the stage's builds, None when none is known.
     """
 
     stage: str
@@ -54,6 +55,7 @@ class Scope:
     has_images: bool
     candidate_labels: tuple[str, ...]
     promoted_labels: tuple[str, ...]
+    pipeline: str | None
 
 
 class Step(Frozen):

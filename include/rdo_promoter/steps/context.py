@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from airflow.sdk import Asset, BaseOperator
 
 from rdo_promoter.hooks.services import ConnectionServices
+from rdo_promoter.model.ci import Pipeline
 from rdo_promoter.model.made_from import MadeFrom
 from rdo_promoter.model.order import Wait
 from rdo_promoter.model.votes import VotePolicy
 from rdo_promoter.steps.base import Step
 from rdo_promoter.steps.facts import StageFacts
-from rdo_promoter.triggers.terms import Where
+from rdo_promoter.triggers.terms import Ci, Where
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class StageContext(StageFacts):
     :param waivers_file: the reviewed file of waivers, relative to the releases folder; None without one.
     :param policy: which of a job's votes counts.
     :param release_jobs: all jobs that a stage of the release requires.
+    :param pipeline: the pipeline that tests the stage's builds, None when it is not known.
     """
 
     services: ConnectionServices
@@ -62,12 +64,23 @@ class StageContext(StageFacts):
     waivers_file: str | None
     policy: VotePolicy
     release_jobs: frozenset[str]
+    pipeline: Pipeline | None = None
 
     @property
     def where(self) -> Where:
         """The DLRN and the labels of the stage."""
         services = self.services
         return Where(services.dlrn_conn_id, services.repo_url, self.candidate_label, self.promoted_label)
+
+    def ci(self, *, decides: bool) -> Ci | None:
+        """Return where to look for jobs that have not voted, None when that is not known.
+
+        :param decides: whether a buildset decides in place of votes.
+        """
+        conn_id = self.services.zuul_conn_id
+        if conn_id is None or self.pipeline is None:
+            return None
+        return Ci(conn_id, self.pipeline, decides)
 
     @property
     def jobs(self) -> frozenset[str]:

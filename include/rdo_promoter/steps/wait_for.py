@@ -9,6 +9,7 @@ from pydantic import Field, StrictBool
 
 from rdo_promoter.files.document import Problem
 from rdo_promoter.model.build import CONSISTENT
+from rdo_promoter.model.evidence import EvidenceKind
 from rdo_promoter.model.verdict import Criteria
 from rdo_promoter.model.votes import VotePolicy
 from rdo_promoter.steps.base import Scope, Step
@@ -31,6 +32,8 @@ class WaitFor(Step):
     :param on_missing: when the time is over and jobs have not passed: ``fail``, or ``ask`` a person in
         Airflow's UI.
     :param answer_within: how long that question stays open.
+    :param evidence: what decides: ``votes`` in DLRN, or in a flow whose jobs do not vote, ``zuul_buildset``:
+        every voting job of the buildset of the stage's pipeline that tested the build.
     """
 
     kind: ClassVar[str] = "wait_for"
@@ -44,12 +47,19 @@ class WaitFor(Step):
     fail_fast: StrictBool = False
     on_missing: Literal["fail", "ask"] = "fail"
     answer_within: Annotated[Duration, Field(ge=60)] = 86_400
+    evidence: Literal["votes", "zuul_buildset"] = "votes"
 
     def check(self, scope: Scope) -> Iterable[Problem]:
         """Return what is wrong with the step where it stands."""
         yield from super().check(scope)
         if CONSISTENT in (*self.jobs, *(other for others in self.alternatives.values() for other in others)):
             yield Problem((), f"{CONSISTENT!r} is DLRN's own mark and no job: remove it")
+        if self.by_buildset and scope.pipeline is None:
+            yield Problem(
+                ("evidence",),
+                "no pipeline of Zuul's tests this stage: add `zuul: {connection: ..., pipeline: ...}` to the "
+                "release, and `pipeline:` to a stage without a candidate step",
+            )
         if self.soak > self.within:
             yield Problem(
                 ("soak",),
@@ -74,6 +84,11 @@ class WaitFor(Step):
                 f"({format_duration(self.within)}): a failed job would not be looked at again",
             )
 
+    @property
+    def by_buildset(self) -> bool:
+        """Whether a buildset of Zuul's decides in place of votes."""
+        return EvidenceKind(self.evidence) is EvidenceKind.ZUUL_BUILDSET
+
     def criteria(self, policy: VotePolicy) -> Criteria:
         """Return what has to pass.
 
@@ -90,6 +105,8 @@ class WaitFor(Step):
             text += f", and until the build has been a candidate for {format_duration(self.soak)}"
         if self.fail_fast:
             text += "; ends as soon as one has failed for good"
+        if self.by_buildset:
+            text += "; a buildset of Zuul's decides, not votes"
         if self.on_missing == "ask":
             text += "; then asks a person"
         return text
@@ -123,6 +140,7 @@ class WaitFor(Step):
             fail_fast=self.fail_fast,
             ask=self.on_missing == "ask",
             answer_within=self.answer_within,
+            ci=context.ci(decides=self.by_buildset),
         )
         # Jobs are known by their own names: `<stage>.<job>`, whatever step waits for them.
         with TaskGroup(

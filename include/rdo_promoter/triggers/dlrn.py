@@ -8,6 +8,7 @@ from rdo_promoter.engine.observe import standing
 from rdo_promoter.errors import TransientError
 from rdo_promoter.hooks.dlrn import DlrnHook
 from rdo_promoter.model.build import Build
+from rdo_promoter.model.evidence import Evidence
 from rdo_promoter.model.order import Standing
 from rdo_promoter.triggers.outcome import Labels, Votes
 from rdo_promoter.triggers.terms import Where
@@ -71,11 +72,16 @@ class VotesSource(DlrnSource):
         try:
             if not self._placed:
                 self._place, self._placed = self.place(self.build), True
-            votes = tuple(self.client.votes(self.build))
-            return Votes(votes, self.client.now(), self._place, self.client.votes_page(self.build))
+            found = self.evidence()
+            page = self.client.votes_page(self.build)
+            return Votes(found.votes, self.client.now(), self._place, page, found.jobs)
         except TransientError:
             self.close()
             raise
+
+    def evidence(self) -> Evidence:
+        """Return what says that the build is good."""
+        return Evidence(tuple(self.client.votes(self.build)))
 
 
 class LabelsSource(DlrnSource):

@@ -9,11 +9,13 @@ from typing import Protocol
 
 from rdo_promoter.hooks.decisions import DecisionsReader
 from rdo_promoter.model.build import Build
+from rdo_promoter.model.ci import Sighting
 from rdo_promoter.model.decisions import Decisions
-from rdo_promoter.triggers.dlrn import LabelsSource, VotesSource
+from rdo_promoter.triggers.dlrn import LabelsSource
 from rdo_promoter.triggers.feed import Feed, join
 from rdo_promoter.triggers.outcome import Known, Labels, Votes
 from rdo_promoter.triggers.terms import Terms
+from rdo_promoter.triggers.zuul import join_pipeline, votes_source
 
 #: Labels move once in hours, votes come in all the time.
 LABEL_POLLS = 4
@@ -46,6 +48,7 @@ class Listening:
     :param build: the build.
     :param feeds: those of votes, labels and decisions.
     :param bell: rung at each answer and each error.
+    :param ci: that of the pipeline, None when it is not known; nobody waits for it.
     """
 
     def __init__(
@@ -53,7 +56,9 @@ class Listening:
         build: Build,
         feeds: tuple[Feed[Votes], Feed[Labels], Feed[Decisions]],
         bell: asyncio.Event,
+        ci: Feed[Sighting] | None = None,
     ) -> None:
+        self._ci = ci
         self._build = build
         self._votes, self._labels, self._decisions = feeds
         self._bell = bell
@@ -64,7 +69,8 @@ class Listening:
         """What is known of the build, None before its votes are."""
         if self._votes.answer is None:
             return None
-        return Known(self._votes.answer, self._labels.answer, self._decisions.answer)
+        ci = self._ci.answer if self._ci is not None else None
+        return Known(self._votes.answer, self._labels.answer, self._decisions.answer, ci)
 
     async def news(self, log: Log, *, first: bool) -> None:
         """Wait until something may have changed; say once that somebody does not answer.
@@ -98,14 +104,15 @@ def listen(terms: Terms, build: Build) -> Iterator[Listening]:
     :param terms: what is waited for.
     :param build: the build.
     """
-    where, bell = terms.where, asyncio.Event()
+    where, bell, ci = terms.where, asyncio.Event(), terms.ci
     conn_id = where.dlrn_conn_id
+    deciding = ci.zuul_conn_id if ci and ci.decides else conn_id
     with (
         join(
-            ("votes", where, build),
-            VotesSource(where, build),
-            service=conn_id,
-            name=f"{build.short} votes in {conn_id}",
+            ("votes", where, ci if ci and ci.decides else None, build),
+            votes_source(terms, build),
+            service=deciding,
+            name=f"{build.short} votes in {deciding}",
             poll=terms.poll,
             bell=bell,
         ) as votes,
@@ -126,7 +133,11 @@ def listen(terms: Terms, build: Build) -> Iterator[Listening]:
             bell=bell,
         ) as decisions,
     ):
-        yield Listening(build, (votes, labels, decisions), bell)
+        if ci is None or ci.decides:
+            yield Listening(build, (votes, labels, decisions), bell)
+            return
+        with join_pipeline(ci.zuul_conn_id, ci.pipeline.name, poll=terms.poll, bell=bell) as pipeline:
+            yield Listening(build, (votes, labels, decisions), bell, pipeline)
 
 
 async def wait_until(listening: Listening, log: Log, done: Callable[[Known], bool]) -> Known:

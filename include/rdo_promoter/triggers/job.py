@@ -16,10 +16,11 @@ from airflow.triggers.base import (
 from rdo_promoter.errors import ConfigError, PermanentError
 from rdo_promoter.model.build import Build
 from rdo_promoter.model.clock import utc
+from rdo_promoter.model.text import one_line
 from rdo_promoter.triggers.feeds import listen, wait_until
 from rdo_promoter.triggers.links import leave, links
 from rdo_promoter.triggers.names import REASON_KEY
-from rdo_promoter.triggers.outcome import End, Known, Outcome, dry_outcome, job_outcome
+from rdo_promoter.triggers.outcome import End, Known, Outcome, dry_outcome, job_in_ci, job_outcome
 from rdo_promoter.triggers.terms import Terms, read_build, read_since
 
 
@@ -91,7 +92,14 @@ class JobTrigger(BaseTrigger):
         with listen(terms, build) as listening:
             self.log.info("%s waiting for %s until %s", build.short, self.job, utc(since + terms.within))
 
+            told: tuple[object, ...] = ()
+
             def ended(known: Known) -> bool:
+                nonlocal told
+                found = job_in_ci(terms, self.job, build, since, known)
+                # Not each time that CI thinks otherwise about when it will end.
+                if found is not None and told != (told := (found.state, found.inferred)):
+                    self.log.info("%s %s: %s %s", build.short, self.job, found, one_line(found.url))
                 return decide(terms, self.job, build, since, known) is not None
 
             known = await wait_until(listening, self.log, ended)

@@ -6,11 +6,14 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from rdo_promoter.model.build import Build
+from rdo_promoter.model.ci import CiJob, Sighting, Tenure
 from rdo_promoter.model.clock import is_from_the_future, is_over, utc
 from rdo_promoter.model.decisions import Decisions, describe
+from rdo_promoter.model.evidence import Evidence, judge_evidence
+from rdo_promoter.model.inference import infer
 from rdo_promoter.model.order import Standing, displaced, superseded
 from rdo_promoter.model.promotions import PromotionRow
-from rdo_promoter.model.verdict import JobResult, JobState, Verdict, judge
+from rdo_promoter.model.verdict import JobResult, JobState, Verdict
 from rdo_promoter.model.votes import Vote
 from rdo_promoter.triggers.terms import Terms
 
@@ -23,12 +26,14 @@ class Votes:
     :param now: DLRN's time when it said so, seconds since the epoch.
     :param standing: the build's place in the order, None when it was never a candidate.
     :param page: DLRN's page of them.
+    :param jobs: jobs that have to pass besides those that the stage lists; where a buildset decides.
     """
 
     votes: tuple[Vote, ...]
     now: int
     standing: Standing | None = None
     page: str = ""
+    jobs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +55,13 @@ class Known:
     :param votes: what DLRN knows of it.
     :param labels: who holds the stage's labels; None while that is not known.
     :param decisions: what people decided; None while that is not known.
+    :param ci: what CI knows of jobs without a vote; None while that is not known. Nothing is decided by it.
     """
 
     votes: Votes
     labels: Labels | None = None
     decisions: Decisions | None = None
+    ci: Sighting | None = None
 
 
 class End(StrEnum):
@@ -138,7 +145,8 @@ def find(terms: Terms, build: Build, since: int, known: Known) -> Finding:
     :param known: with labels and decisions; what is not known of them counts as nothing.
     """
     now, decisions = known.votes.now, known.decisions or Decisions.NONE
-    verdict = judge(terms.criteria, known.votes.votes, decisions.waivers_for(build.full_hash, now=now))
+    evidence = Evidence(known.votes.votes, known.votes.jobs)
+    verdict = judge_evidence(terms.criteria, evidence, decisions.waivers_for(build.full_hash, now=now))
     extended = decisions.extended(build.full_hash, terms.gate)
     until = max(since + terms.within, extended or 0)
     soaked = is_over(since, terms.criteria.soak, now=now) if terms.criteria.soak else True
@@ -166,6 +174,24 @@ def job_outcome(terms: Terms, job: str, build: Build, since: int, known: Known) 
     """
     outcome = _outcome(terms, job, build, since, known)
     return replace(outcome, page=known.votes.page) if outcome else None
+
+
+def job_in_ci(terms: Terms, job: str, build: Build, since: int, known: Known) -> CiJob | None:
+    """Return what CI knows of a job that has not voted; None when it says nothing.
+
+    :param terms: what is waited for.
+    :param job: the job.
+    :param build: the build.
+    :param since: when it got the candidate label, seconds since the epoch.
+    :param known: what is known.
+    """
+    if terms.ci is None or known.ci is None:
+        return None
+    row = known.labels.candidate if known.labels else None
+    left = row.timestamp if row and row.build != build and row.timestamp > since else None
+    votes, promote_job = known.votes, terms.ci.pipeline.promote_job
+    held = Tenure(since, left)
+    return infer([job], votes.votes, held, known.ci, now=votes.now, promote_job=promote_job).get(job)
 
 
 def _outcome(terms: Terms, job: str, build: Build, since: int, known: Known) -> Outcome | None:

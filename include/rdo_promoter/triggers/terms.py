@@ -9,6 +9,7 @@ from typing import Any
 
 from rdo_promoter.errors import ConfigError
 from rdo_promoter.model.build import Build, build_from_json
+from rdo_promoter.model.ci import Pipeline
 from rdo_promoter.model.verdict import Criteria
 from rdo_promoter.model.votes import VotePolicy
 
@@ -32,6 +33,20 @@ class Where:
     promoted_label: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Ci:
+    """The CI system that tests a stage's builds.
+
+    :param zuul_conn_id: Connection of type ``zuul``.
+    :param pipeline: the pipeline.
+    :param decides: whether its buildset decides in place of votes.
+    """
+
+    zuul_conn_id: str
+    pipeline: Pipeline
+    decides: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
     """The terms of waiting.
@@ -47,6 +62,7 @@ class Terms:
     :param fail_fast: end as soon as nothing but a rerun could help.
     :param ask: ask a person when the time is over.
     :param answer_within: seconds that the question stays open.
+    :param ci: where to look for jobs that have not voted; None when that is not known.
     """
 
     where: Where
@@ -60,10 +76,11 @@ class Terms:
     fail_fast: bool = False
     ask: bool = False
     answer_within: int = ANSWER_WITHIN
+    ci: Ci | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the terms as JSON values: triggers are stored as such."""
-        where, criteria = self.where, self.criteria
+        where, criteria, ci = self.where, self.criteria, self.ci
         return {
             "where": [where.dlrn_conn_id, where.repo_url, where.candidate_label, where.promoted_label],
             "dag_id": self.dag_id,
@@ -79,17 +96,23 @@ class Terms:
             "fail_fast": self.fail_fast,
             "ask": self.ask,
             "answer_within": self.answer_within,
+            "ci": [ci.zuul_conn_id, ci.pipeline.name, ci.pipeline.promote_job, ci.decides] if ci else None,
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Terms:
         """Read what `to_json` made."""
         alternatives = {job: tuple(others) for job, others in value["alternatives"].items()}
+        ci = None
+        if known := value.get("ci"):  # what waits since before this was known has none
+            conn_id, name, promote_job, decides = known
+            ci = Ci(conn_id, Pipeline(name, promote_job), decides)
         plain = ("dag_id", "waivers_file", "gate", "within", "poll", "fail_fast", "ask", "answer_within")
         return cls(
             where=Where(*value["where"]),
             criteria=Criteria(tuple(value["jobs"]), alternatives, VotePolicy(value["policy"]), value["soak"]),
             stage_jobs=frozenset(value["stage_jobs"]),
+            ci=ci,
             **{name: value[name] for name in plain},
         )
 
