@@ -47,7 +47,8 @@ def test_runs_end_right_without_a_person_after_every_service_failed_for_a_minute
     third = early.build(extended=True)
 
     # One run promotes, one waits for CI, one begins.
-    down = {"registry_rdo": "429", "registry_dockerhub": "down", "registry_quay": "503", "repo": "503"}
+    down = {"dlrn_centos7_master": "503", "registry_rdo": "429", "registry_quay": "503", "repo": "503"}
+    down |= {"images_rdo": "slow"}
     with broken(world, {name: down.get(name, "down") for name in world.outages}):
         third_run = early.trigger(third)
         middle.vote(second, "test1", "test2", "weirdo-outage2-promote")
@@ -59,7 +60,8 @@ def test_runs_end_right_without_a_person_after_every_service_failed_for_a_minute
     early.vote(third, "build")
 
     # One tags for CI, the others promote or have promoted.
-    failing = {"registry_rdo": "503", "registry_quay": "429", "repo": "slow", "images_rh1": "slow"}
+    failing = {"dlrn_centos7_master": "429", "registry_rdo": "503", "repo": "slow", "images_rh1": "slow"}
+    failing |= {"registry_quay": "slow", "tokens": "503"}
     with broken(world, {name: failing.get(name, "cut") for name in world.outages}):
         early.vote(third, "test1", "test2", "weirdo-outage1-promote")
 
