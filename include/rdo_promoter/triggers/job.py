@@ -15,6 +15,7 @@ from airflow.triggers.base import (
 
 from rdo_promoter.errors import ConfigError, PermanentError
 from rdo_promoter.model.build import Build
+from rdo_promoter.model.ci import Sighting
 from rdo_promoter.model.clock import utc
 from rdo_promoter.model.text import one_line
 from rdo_promoter.triggers.feeds import listen, wait_until
@@ -93,10 +94,13 @@ class JobTrigger(BaseTrigger):
             self.log.info("%s waiting for %s until %s", build.short, self.job, utc(since + terms.within))
 
             told: tuple[object, ...] = ()
+            seen: Sighting | None = None
 
             def ended(known: Known) -> bool:
-                nonlocal told
-                found = job_in_ci(terms, self.job, build, since, known)
+                nonlocal told, seen
+                # Votes, labels and decisions ring the bell, too; there may be a thousand rows.
+                news, seen = known.ci is not seen, known.ci
+                found = job_in_ci(terms, self.job, build, since, known) if news else None
                 # Not each time that CI thinks otherwise about when it will end.
                 if found is not None and told != (told := (found.state, found.inferred)):
                     self.log.info("%s %s: %s %s", build.short, self.job, found, one_line(found.url))
