@@ -72,6 +72,7 @@ def release_file(name: str, lab: Lab) -> str:
                 **quick,
             }
         },
+        *([{"approve": {"text": "Look at the *dashboard*", "users": ["admin"]}}] if name == "held" else []),
         {"promote": {"label": f"{name}-current", **everywhere}},
     ]
     phase1 = [

@@ -58,13 +58,23 @@ def test_runs_wait_for_what_people_decide_and_go_on_by_themselves(world: World) 
     stopped = start(world, "hold", build=build.full_hash)
     assert not any("held-ci-testing" in line for line in done(lifted, "lift")["in_force"])
 
-    # One job is waived; then the promotion waits, until that hold is lifted, too.
+    # One job is waived, a person approves; then the promotion waits, until that hold is lifted, too.
     in_force = "\n".join(done(waived, "waive")["in_force"])
     assert f"periodic-held-test1 is waived for {build.full_hash} by {who} until" in in_force
     (entry,) = done(stopped, "hold")["written"]
     release.ci_builds(build)
     release.vote(build, "build", "test2")
+    run.wait_for("upstream.approve", "deferred")
+    asked = world.api.question(run.dag_id, run.run_id, "upstream.approve")
+    assert asked is not None
+    assert (asked["options"], asked["subject"]) == (
+        ["Approve", "Do not promote"],
+        f"{build.full_hash}: approve?",
+    )
+    assert [user["id"] for user in asked["assigned_users"]] == ["admin"]
+    world.api.answer(run.dag_id, run.run_id, "upstream.approve", "Approve", reason="looks well")
     run.wait_for("upstream.promote.hold", "deferred")
+    assert run.api.xcom(run.dag_id, run.run_id, "upstream.approve")["approved_by"] == who
     assert run.states()["upstream.periodic-held-test1"] == "skipped"
     assert str(run.reason("upstream.periodic-held-test1")).startswith(f"waived by {who} until")
     assert release.state().label is None
