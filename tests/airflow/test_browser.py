@@ -63,6 +63,34 @@ def test_a_run_can_be_started_from_the_form_as_it_opens(page: Page, world: World
     assert runs[0].conf["dry_run"] is True
 
 
+def test_a_person_decides_in_the_form(page: Page, world: World) -> None:
+    page.goto(f"{world.flow.url}/dags/promotions-control")
+    page.get_by_role("button", name="Trigger").first.click()
+    form = page.get_by_role("dialog")
+    start = form.get_by_test_id("trigger-dag-submit")
+    expect(start).to_be_visible()
+    expect(start).to_be_disabled()  # nobody decides about a release that was not chosen
+    for number, words in ((0, "centos7-seen"), (1, "Hold")):
+        form.get_by_role("combobox").nth(number).focus()
+        page.keyboard.type(words)
+        page.keyboard.press("Enter")
+    form.locator("#element_label").fill("seen-current")
+    form.locator("#element_reason").fill("CI moves")
+    page.get_by_text("Select date and time").click()
+    page.get_by_placeholder("YYYY/MM/DD").fill("2099/12/01")
+    page.get_by_placeholder("HH:mm").fill("12:30")
+    page.keyboard.press("Tab")
+    form.get_by_text("Trigger Dag").click()
+    start.click()
+    expect(form).not_to_be_visible()
+    (run,) = [run for run in world.api.runs("promotions-control") if run.conf["release"] == "centos7-seen"]
+    assert (run.conf["act"], run.conf["until"]) == ("hold", "2099-12-01T12:30:00.000Z")
+    ended = world.api.wait_for_run("promotions-control", run.run_id)
+    assert ended.state == "failed"
+    reason = str(world.api.xcom("promotions-control", run.run_id, "check", "reason"))
+    assert reason.startswith("until: 2099-12-01 12:30:00Z is more than a year ahead: write an earlier time")
+
+
 def test_a_connection_to_dlrn_can_be_made_and_tested(page: Page, world: World) -> None:
     facts = world.lab.dlrn
     page.goto(f"{world.flow.url}/connections")

@@ -216,7 +216,7 @@ def _form(releases: Sequence[Release]) -> dict[str, Any]:
             None,
             type=text,
             title="Reason",
-            description="Why; for a waiver the link of a bug. Needed but for *show*.",
+            description="Why; for a waiver the link of a bug. Every act but the last needs one.",
         ),
         "until": Param(
             None,
@@ -257,6 +257,6 @@ def _form(releases: Sequence[Release]) -> dict[str, Any]:
             type=listed,
             items={"type": "string"},
             title="Lift",
-            description="What to lift: a job, a label or a full hash, or names that *show* prints.",
+            description="What to lift: a job, a label or a full hash, or the names in brackets in what is in force.",
         ),
     }
