@@ -55,6 +55,9 @@ def test_runs_wait_for_what_people_decide_and_go_on_by_themselves(world: World) 
         world, "waive", jobs=["periodic-held-test1"], build=build.full_hash, reason=BUG, until=until
     )
     run.wait_for("upstream.candidate")
+    assert str(run.reason("upstream.candidate")).startswith(
+        "went on, no longer held (held-ci-testing is held"
+    )
     stopped = start(world, "hold", build=build.full_hash)
     assert not any("held-ci-testing" in line for line in done(lifted, "lift")["in_force"])
 

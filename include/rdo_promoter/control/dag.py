@@ -257,6 +257,6 @@ def _form(releases: Sequence[Release]) -> dict[str, Any]:
             type=listed,
             items={"type": "string"},
             title="Lift",
-            description="What to lift: a job, a label or a full hash, or the names in brackets in what is in force.",
+            description="A job, a label, a full hash, or the names in brackets in what is in force.",
         ),
     }
