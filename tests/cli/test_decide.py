@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from rdo_promoter.cli.outlook import person
+from rdo_promoter.model.decisions import Answer, Answered
 from tests.cli.desk import Desk
 from tests.unit.strategies import build_number
 
@@ -67,3 +68,30 @@ def test_what_cannot_be_written_down_is_refused_by_its_kind(desk: Desk) -> None:
     (desk.folder / "ledger").rmdir()
     said = desk.run(*hold, "--label", desk.rdo.label, code=1)
     assert f"the ledger {desk.folder}/ledger cannot be used" in said
+
+
+def test_what_somebody_did_not_approve_is_refused_and_what_nobody_was_asked_is_said(desk: Desk) -> None:
+    text = desk.file.read_text()
+    desk.file.write_text(text.replace("- promote:", "- approve: {text: Look at it}\n      - promote:"))
+    (build,) = desk.tested()
+    said = desk.promote(build, code=0)
+    assert f"note: nobody has approved {build.full_hash} at upstream.approve" in said
+    for answer, code in ((Answer.REJECT, 1), (Answer.APPROVE, 0)):
+        desk.ledger.append(
+            Answered(
+                dag_id=desk.dag_id,
+                at=1_000_000 + 10 * (1 - code),
+                by="jane",
+                via="airflow",
+                reason="too slow",
+                full_hash=build.full_hash,
+                run_id="a run",
+                task_id="upstream.approve",
+                question="Look at it",
+                answer=answer,
+            )
+        )
+        said = desk.promote(build, code=code)
+        refused = f"{build.full_hash} is not approved at upstream.approve: jane decided so at"
+        assert (refused in said) is (code == 1)
+        assert "nobody has approved" not in said

@@ -22,7 +22,7 @@ from rdo_promoter.model.ledger import Planned
 from rdo_promoter.model.promotion import Promotion
 from rdo_promoter.release import Release
 from rdo_promoter.release.promotions import services_of
-from rdo_promoter.steps import WaitFor
+from rdo_promoter.steps import Approve, WaitFor
 
 
 def open_services(targets: Iterable[Target]) -> list[ConnectionServices]:
@@ -86,6 +86,7 @@ def look(target: Target, services: ConnectionServices, build: Build, *, reads_on
         source=target.stage.source,
         criteria={name: step.criteria(policy) for name, step in before if isinstance(step, WaitFor)},
         jobs=target.release.jobs,
+        approvals=tuple(f"{target.stage.name}.{name}" for name, step in before if isinstance(step, Approve)),
         registries=tuple(registries),
         servers=tuple(servers),
         buildset_of={

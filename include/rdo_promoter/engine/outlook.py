@@ -6,7 +6,7 @@ label, the gates for the criteria, `HoldOperator` for what people keep back, `Pl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from rdo_promoter.clients.zuul import ZuulClient
@@ -17,6 +17,7 @@ from rdo_promoter.engine.services import Services
 from rdo_promoter.errors import ConfigError, SupersededError, TransientError
 from rdo_promoter.model.build import CONSISTENT
 from rdo_promoter.model.ci import Pipeline
+from rdo_promoter.model.clock import utc
 from rdo_promoter.model.decisions import Decisions, describe
 from rdo_promoter.model.evidence import Evidence, judge_evidence
 from rdo_promoter.model.plan import Plan
@@ -31,6 +32,7 @@ class Stage:
     :param source: the label that the stage starts from.
     :param criteria: what has to pass, by the step that waits for it.
     :param jobs: the jobs that any stage of the release requires, to tell waivers of unknown ones.
+    :param approvals: the tasks that ask for an approval before it.
     :param registries: registries that the promotion works on.
     :param servers: image servers that it works on.
     :param buildset_of: the pipeline whose buildset decides in place of votes, by the step that waits.
@@ -39,6 +41,7 @@ class Stage:
     source: str
     criteria: Mapping[str, Criteria]
     jobs: frozenset[str] = frozenset()
+    approvals: tuple[str, ...] = ()
     registries: tuple[str, ...] = ()
     servers: tuple[str, ...] = ()
     buildset_of: Mapping[str, Pipeline] = field(default_factory=dict)
@@ -98,11 +101,15 @@ def look_ahead(
     :raises ServiceError: when DLRN, or a Zuul that decides, does not answer.
     """
     verdicts, unmet = _judge(promotion, stage, services, decisions, open_zuul)
-    refusals = [*unmet, *_not_from(promotion, stage, services), *_kept_back(promotion, services, decisions)]
+    refusals = [
+        *unmet,
+        *_not_from(promotion, stage, services),
+        *_kept_back(promotion, stage, services, decisions),
+    ]
     labels = [] if reads_only else [promotion.label]
     access = check_access(services, stage.registries, stage.servers, labels)
     ignored = decisions.ignored(promotion.build.full_hash, stage.jobs, now=services.dlrn.now())
-    notes = (*access.notes, *map(str, ignored))
+    notes = (*access.notes, *map(str, ignored), *_not_approved(promotion, stage, decisions))
     seen = Outlook(promotion, verdicts, (*refusals, *access.problems), notes)
     if access.problems:
         return seen
@@ -149,12 +156,24 @@ def _judge(
     return verdicts, unmet
 
 
-def _kept_back(promotion: Promotion, services: Services, decisions: Decisions) -> list[str]:
-    """Say who holds the label or the build, or marked it bad."""
+def _kept_back(promotion: Promotion, stage: Stage, services: Services, decisions: Decisions) -> Iterator[str]:
+    """Say who holds the label or the build, marked it bad, or did not approve it."""
     full_hash = promotion.build.full_hash
-    mark = decisions.marked_bad(full_hash)
-    holds = decisions.held(full_hash, promotion.label, now=services.dlrn.now())
-    return [*([describe(mark)] if mark else []), *map(describe, holds)]
+    if mark := decisions.marked_bad(full_hash):
+        yield describe(mark)
+    yield from map(describe, decisions.held(full_hash, promotion.label, now=services.dlrn.now()))
+    for task in stage.approvals:
+        if answer := decisions.rejected(full_hash, task):
+            why = answer.reason or "no reason given"
+            yield f"{full_hash} is not approved at {task}: {answer.by} decided so at {utc(answer.at)}: {why}"
+
+
+def _not_approved(promotion: Promotion, stage: Stage, decisions: Decisions) -> Iterator[str]:
+    """Say where nobody has been asked, or has answered: without Airflow nobody can."""
+    full_hash = promotion.build.full_hash
+    for task in stage.approvals:
+        if not any((each.full_hash, each.task_id) == (full_hash, task) for each in decisions.answers):
+            yield f"nobody has approved {full_hash} at {task}: whoever promotes it by hand answers for it"
 
 
 def _no_zuul() -> ZuulClient:
