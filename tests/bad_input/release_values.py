@@ -17,7 +17,7 @@ class Mistake(NamedTuple):
 
 
 UPSTREAM, PHASE1 = "stages[0].steps", "stages[1].steps"
-KNOWN_STEPS = "known: candidate, promote, push_containers, tag_containers, wait_for"
+KNOWN_STEPS = "known: approve, candidate, promote, push_containers, tag_containers, wait_for"
 TAG = "      - tag_containers: {in: rdo, tag: ci-testing}\n"
 CANDIDATE = "      - candidate: {label: ci-testing, max_in_ci: 1, min_gap: 1h}\n"
 BUILD_JOBS = "jobs: [build-containers, build-images]"
@@ -126,7 +126,7 @@ SHAPE = [
             '      - {"": 0, "\\n": 0}\n',
             25,
             f"{UPSTREAM}[2]",
-            "not 2 keys ('', '\\n'); known: candidate",
+            "not 2 keys ('', '\\n'); known: approve, candidate",
         ),
         # kinds of values
         (
