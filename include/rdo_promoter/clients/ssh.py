@@ -1,4 +1,4 @@
-"""A strict SFTP connection: one pinned host key, time-outs everywhere, this package's errors."""
+"""A strict SSH connection: one pinned host key, time-outs everywhere, this package's errors."""
 
 from __future__ import annotations
 
@@ -56,6 +56,57 @@ def connect(
 ) -> Iterator[paramiko.SFTPClient]:
     """Log in to an SSH server whose host key is known, and yield an SFTP session.
 
+    :param answer_timeout: seconds for one answer of the SFTP server; the other parameters are those of
+        `log_in`, which also says what is raised.
+    """
+    with log_in(
+        host,
+        port,
+        username,
+        private_key=private_key,
+        key_file=key_file,
+        passphrase=passphrase,
+        password=password,
+        host_key=host_key,
+        name=name,
+        source=source,
+        connect_timeout=connect_timeout,
+        handshake_timeout=handshake_timeout,
+        answer_timeout=answer_timeout,
+    ) as client:
+        try:
+            sftp = _open_sftp(client, handshake_timeout, answer_timeout)
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            raise ServiceError(
+                f"{name} {host}:{port} does not answer the login of {username}: {_text(error)}"
+            ) from error
+        try:
+            yield sftp
+        finally:
+            # paramiko cannot close what has died, and must not hide what was said about it.
+            with suppress(paramiko.SSHException, EOFError, OSError):
+                sftp.close()
+
+
+@contextmanager
+def log_in(
+    host: str,
+    port: int,
+    username: str,
+    *,
+    private_key: str | None = None,
+    key_file: str | Path | None = None,
+    passphrase: str | None = None,
+    password: str | None = None,
+    host_key: str | None,
+    name: str = "SSH server",
+    source: str = "the Connection",
+    connect_timeout: float = CONNECT_TIMEOUT,
+    handshake_timeout: float = HANDSHAKE_TIMEOUT,
+    answer_timeout: float = ANSWER_TIMEOUT,
+) -> Iterator[paramiko.SSHClient]:
+    """Log in to an SSH server whose host key is known.
+
     Neither `~/.ssh` nor an agent is looked at: what a task may do must not depend on who started Airflow.
 
     :param private_key: the text of a private key; a key or a password is needed.
@@ -65,8 +116,8 @@ def connect(
     :param name: what the server is called in messages.
     :param source: what these settings were read from, for the messages.
     :param connect_timeout: seconds to reach the server.
-    :param handshake_timeout: seconds for the banner, the key exchange, the login and the SFTP session, each.
-    :param answer_timeout: seconds for one answer of the SFTP server.
+    :param handshake_timeout: seconds for the banner, the key exchange and the login, each.
+    :param answer_timeout: seconds until the kernel gives up on a server that takes nothing any more.
     :raises ConfigError: when a key cannot be read, or nothing to log in with is given.
     :raises AuthError: when the server shows no host key, another one, or refuses the login.
     :raises ServiceError: when the server does not answer.
@@ -99,7 +150,6 @@ def connect(
                 allow_agent=False,
                 look_for_keys=False,
             )
-            sftp = _open_sftp(client, handshake_timeout, answer_timeout)
         except paramiko.BadHostKeyException as error:
             raise AuthError(
                 f"{server} showed another host key than the one in extra 'host_key' of {source}: "
@@ -114,12 +164,7 @@ def connect(
             ) from error
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise ServiceError(f"{silent}: {_text(error)}") from error
-        try:
-            yield sftp
-        finally:
-            # paramiko cannot close what has died, and must not hide what was said about it.
-            with suppress(paramiko.SSHException, EOFError, OSError):
-                sftp.close()
+        yield client
 
 
 def parse_host_key(text: str, *, source: str = "the Connection") -> paramiko.PKey:

@@ -7,28 +7,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseHook
-from pydantic import Field
 
-from rdo_promoter.errors import ConfigError
-from rdo_promoter.hooks.connection import Extra, get_connection, read_extra
+from rdo_promoter.hooks.ssh import ssh_login
 from rdo_promoter.model.layout import BY_HASH, Layout
 
 if TYPE_CHECKING:
     from rdo_promoter.clients.image_server import ImageServer
-
-_SSH_PORT = 22
-
-
-class SshExtra(Extra):
-    """Extra of a Connection of type ``sftp`` or ``ssh``, by the names that the ssh provider uses."""
-
-    private_key: str | None = Field(default=None, repr=False)
-    key_file: str | None = None
-    private_key_passphrase: str | None = Field(default=None, repr=False)
-    host_key: str | None = None
-    no_host_key_check: bool | None = None
-    ignore_hostkey_verification: bool | None = None
-    allow_host_key_change: bool | None = None
 
 
 class ImageServerHook(BaseHook):
@@ -67,30 +51,8 @@ class ImageServerHook(BaseHook):
         from rdo_promoter.clients.image_server import ImageServer
         from rdo_promoter.clients.ssh import connect
 
-        connection = get_connection(self.image_server_conn_id, ("sftp", "ssh"))
-        where = f"Connection '{self.image_server_conn_id}'"
-        extra = read_extra(connection, SshExtra)
-        for field in ("host", "login"):
-            if not getattr(connection, field):
-                raise ConfigError(f"{where} has no {field}: set the image server's {field}")
-        for switch in ("no_host_key_check", "ignore_hostkey_verification", "allow_host_key_change"):
-            if getattr(extra, switch):
-                raise ConfigError(
-                    f"extra of {where} has '{switch}', but host keys are always checked: remove it and set "
-                    "'host_key' to the server's public key"
-                )
-        with connect(
-            str(connection.host),
-            connection.port or _SSH_PORT,
-            str(connection.login),
-            private_key=extra.private_key,
-            key_file=extra.key_file,
-            passphrase=extra.private_key_passphrase,
-            password=connection.password or None,
-            host_key=extra.host_key,
-            name=f"image server {self.name}",
-            source=where,
-        ) as sftp:
+        login = ssh_login(self.image_server_conn_id, ("sftp", "ssh"), "image server")
+        with connect(**login, name=f"image server {self.name}") as sftp:
             yield ImageServer(sftp, root=self.root, name=self.name, layout=self.layout)
 
     get_conn = connect

@@ -13,11 +13,17 @@ from rdo_promoter.steps.base import Reference, Scope, Step
 from rdo_promoter.steps.candidate import Candidate
 from rdo_promoter.steps.promote import Promote
 from rdo_promoter.steps.push_containers import PushContainers
+from rdo_promoter.steps.run_container import RunContainer
+from rdo_promoter.steps.run_jenkins import RunJenkins
+from rdo_promoter.steps.run_ssh import RunSsh
 from rdo_promoter.steps.tag_containers import TagContainers
 from rdo_promoter.steps.wait_for import WaitFor
 
 #: Everything else derives from this list: the union, the errors and the JSON schema.
-KINDS: tuple[type[Step], ...] = (Candidate, WaitFor, TagContainers, PushContainers, Approve, Promote)
+KINDS: tuple[type[Step], ...] = (
+    *(Candidate, WaitFor, TagContainers, PushContainers, Approve, Promote),
+    *(RunJenkins, RunSsh, RunContainer),
+)
 
 #: The kinds by the key that a release file writes.
 BY_KEY: Mapping[str, type[Step]] = {kind.kind: kind for kind in KINDS}
