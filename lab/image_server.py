@@ -78,7 +78,7 @@ def facts(root: Path, server: str = IMAGES) -> ImageServerFacts:
     return ImageServerFacts(
         host=HOST,
         port=service(root, server).port,
-        username=_username(),
+        username=account(),
         key_file=folder / "id_ed25519",
         host_key=(folder / "ssh_host_ed25519_key.pub").read_text().strip(),
         images=_images(root, server),
@@ -95,8 +95,8 @@ def prepare(root: Path, server: str = IMAGES) -> None:
     folder = _folder(root, server)
     folder.mkdir(parents=True, exist_ok=True)
     _images(root, server).mkdir(parents=True, exist_ok=True)
-    _make_key(folder / "ssh_host_ed25519_key")
-    _make_key(folder / "id_ed25519")
+    make_key(folder / "ssh_host_ed25519_key")
+    make_key(folder / "id_ed25519")
     shutil.copyfile(folder / "id_ed25519.pub", folder / "authorized_keys")
     (folder / "sshd_config").write_text(_config(folder))
 
@@ -118,7 +118,7 @@ def service(root: Path, server: str = IMAGES) -> Service:
         return [*program, "-D", "-e", "-p", str(port), "-f", str(_folder(root, server) / "sshd_config")]
 
     name = "sshd" if server == IMAGES else f"sshd-{server}"
-    return Service(name=name, run=root / "run", command=command, ready=_greets)
+    return Service(name=name, run=root / "run", command=command, ready=greets)
 
 
 def put_images(root: Path, release: str, full_hash: str, files: Mapping[str, int | bytes]) -> Path:
@@ -147,11 +147,13 @@ def _images(root: Path, server: str) -> Path:
     return root.absolute() / server / "www"
 
 
-def _username() -> str:
+def account() -> str:
+    """Return the only account that may log in: whoever runs the lab."""
     return pwd.getpwuid(os.geteuid()).pw_name
 
 
-def _make_key(file: Path) -> None:
+def make_key(file: Path) -> None:
+    """Make a private key and, beside it, its public half, unless they are there."""
     public = file.with_name(f"{file.name}.pub")
     if public.exists():
         return
@@ -171,12 +173,12 @@ ListenAddress {HOST}
 HostKey "{folder}/ssh_host_ed25519_key"
 PidFile "{folder}/sshd.pid"
 AuthorizedKeysFile "{folder}/authorized_keys"
-AllowUsers {_username()}
+AllowUsers {account()}
 PermitRootLogin prohibit-password
 PubkeyAuthentication yes
 PasswordAuthentication no
 KbdInteractiveAuthentication no
-UsePAM {"yes" if _locked() else "no"}
+UsePAM {"yes" if locked_account() else "no"}
 # The lab may lie below a folder that others can write to.
 StrictModes no
 Subsystem sftp internal-sftp
@@ -190,18 +192,19 @@ LogLevel INFO
 """
 
 
-def _locked() -> bool:
+def locked_account() -> bool:
     """Tell whether sshd would refuse the account for its locked password, unless PAM decides.
 
     Debian's installer locks root where it sets up sudo. Without root, sshd can neither see that nor use PAM.
     """
     if os.geteuid() != 0:
         return False
-    prefix = f"{_username()}:!"
+    prefix = f"{account()}:!"
     return any(line.startswith(prefix) for line in Path("/etc/shadow").read_text().splitlines())
 
 
-def _greets(port: int) -> bool:
+def greets(port: int) -> bool:
+    """Tell whether an SSH server answers."""
     try:
         with socket.create_connection((HOST, port), timeout=2) as probe:
             return probe.recv(8).startswith(b"SSH-2.0")

@@ -152,13 +152,21 @@ def _image(name: str, build: str, kind: str, architecture: str) -> Image:
         "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
         "history": [{"created": _CREATED, "created_by": f"layer {number}"} for number in range(len(layers))],
     }
-    config_bytes = json.dumps(config, sort_keys=True).encode()
+    return image_of(kind, json.dumps(config, sort_keys=True).encode(), [layer.blob for layer in layers])
+
+
+def image_of(kind: str, config: bytes, layers: Sequence[bytes]) -> Image:
+    """Put an image together.
+
+    :param kind: media type of its manifest.
+    :param config: its configuration, JSON.
+    :param layers: compressed archives, lowest first.
+    """
     body = {
-        "config": _described(_CONFIG_TYPES[kind], config_bytes),
-        "layers": [_described(_LAYER_TYPES[kind], layer.blob) for layer in layers],
+        "config": _described(_CONFIG_TYPES[kind], config),
+        "layers": [_described(_LAYER_TYPES[kind], layer) for layer in layers],
     }
-    blobs = (config_bytes, *(layer.blob for layer in layers))
-    return Image(_manifest(kind, body), content={digest_of(blob): blob for blob in blobs})
+    return Image(_manifest(kind, body), content={digest_of(blob): blob for blob in (config, *layers)})
 
 
 def _manifest(kind: str, fields: Mapping[str, object]) -> Manifest:

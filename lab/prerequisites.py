@@ -50,10 +50,15 @@ REGISTRY = Program("docker-registry", "docker-registry")
 SSHD = Program("sshd", "openssh-server")
 PROGRAMS = (REGISTRY, SSHD)
 
-#: What the tests need beyond that: an independent checker of registries, and a browser.
+#: What the tests need beyond that: an independent checker of registries, a browser,
+#: and containers.
 CHROMIUM = Program("chromium", "chromium")
 SKOPEO = Program("skopeo", "skopeo")
-TESTS = (SKOPEO, CHROMIUM)
+#: An engine that runs containers, and what runs in them.
+PODMAN = Program("podman", "podman")
+CRUN = Program("crun", "crun")
+BUSYBOX = Program("busybox", "busybox-static")
+TESTS = (SKOPEO, CHROMIUM, PODMAN, CRUN, BUSYBOX)
 
 
 #: Seconds to wait for another apt-get, as a fresh machine runs one by itself.

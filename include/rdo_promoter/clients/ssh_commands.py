@@ -34,7 +34,8 @@ def run(client: paramiko.SSHClient, script: str, what: str, *, deadline: float =
             raise TimeoutError(f"no exit status within {deadline:.0f} s")
         status = stdout.channel.recv_exit_status()
     except (paramiko.SSHException, EOFError, OSError) as error:
-        raise ServiceError(f"{what}: {error or type(error).__name__}") from error
+        # A channel that was silent for too long says nothing.
+        raise ServiceError(f"{what}: {str(error) or f'no answer within {deadline:.0f} s'}") from error
     if status < 0:
         raise ServiceError(f"{what}: the connection ended before the command did")
     return status, output.decode(errors="replace")
