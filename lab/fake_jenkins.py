@@ -2,7 +2,8 @@
 
 Nothing here builds anything. A job is what a test or a demonstration says it is, and ends when and how it is
 told to. Sources: the pages ``/api`` of Jenkins (Remote access API: ``tree``, ``buildWithParameters``, the
-queue), "CSRF Protection" (crumbs; none with an API token), and SECURITY-170 (a build keeps only declared parameters).
+queue), "CSRF Protection" (crumbs; none with an API token), and SECURITY-170 (a build keeps only parameters
+that its job declares).
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,11 +86,9 @@ def _home(root: Path) -> Path:
 
 
 def _config(root: Path) -> str:
-    folder, home = _folder(root), shlex.quote(str(_home(root)))
-    # The account is whoever runs the lab: its own home is not for tests. What a command leaves running is
-    # known by the mark, as everything of a lab.
-    variables = f"HOME={home} {MARK}={shlex.quote(str(root.absolute()))}"
-    force = f'cd {home} && {variables} exec bash -c "$SSH_ORIGINAL_COMMAND"'
+    folder, home = _folder(root), _home(root)
+    # The account is whoever runs the lab: its own home is not for tests, and a shell would read files there.
+    # What a command leaves running is known by the mark, as everything of a lab.
     return f"""# Written by the lab at each start; the port is an argument.
 ListenAddress {HOST}
 HostKey "{folder}/ssh_host_ed25519_key"
@@ -104,7 +101,8 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 UsePAM {"yes" if locked_account() else "no"}
 StrictModes no
-ForceCommand {force}
+SetEnv HOME="{home}" {MARK}="{root.absolute()}"
+ForceCommand cd "$HOME" && exec bash -c "$SSH_ORIGINAL_COMMAND"
 DisableForwarding yes
 PermitTTY no
 PrintMotd no

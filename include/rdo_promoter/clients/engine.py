@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 #: Lines of a container's output that are read; what it has tested has to be said in these last ones.
 LINES_MAX = 20_000
 
-#: States in which a container has not ended. Source: Docker Engine API 1.41, ContainerState.
-_NOT_ENDED = frozenset({"created", "configured", "initialized", "running", "paused", "restarting"})
+#: States in which a container has ended. Source: Docker Engine API 1.41, ContainerState.
+_ENDED = frozenset({"exited", "dead"})
+
+#: What podman says for a moment before ``exited``: it still writes down how the container has ended.
+_ENDING = "stopped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +75,12 @@ def look(client: APIClient, name: str, where: str) -> Container | None:
     """
     with suppress(NotFoundError), engine_errors(f"looking for container {name} on {where}"):
         found = client.inspect_container(name)
-        state = found["State"]
-        ended = state["Status"] not in _NOT_ENDED
-        return Container(str(found["Id"]), str(state["Status"]), int(state["ExitCode"]) if ended else None)
+        state, status = str(found["State"]["Status"]), None
+        if state in _ENDED:
+            status = int(found["State"]["ExitCode"])
+        elif state == _ENDING:
+            status = int(client.wait(name)["StatusCode"])
+        return Container(str(found["Id"]), state, status)
     return None
 
 

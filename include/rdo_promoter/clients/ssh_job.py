@@ -62,12 +62,17 @@ def look(client: paramiko.SSHClient, job_id: str, where: str) -> SshJob:
     :param where: the machine, for messages.
     """
     # Asked again after the process was seen to have ended: it writes its status as its last act.
-    script = f"""cd {shlex.quote(base_of(job_id))} 2>/dev/null || {{ echo {ABSENT}; exit 0; }}
+    script = f"""alive() {{
+  kill -0 "$1" 2>/dev/null || return 1
+  # A machine whose first process buries nobody keeps the dead.
+  case "$(ps -o stat= -p "$1" 2>/dev/null)" in Z*) return 1;; esac
+}}
+cd {shlex.quote(base_of(job_id))} 2>/dev/null || {{ echo {ABSENT}; exit 0; }}
 for d in af_*; do
   [ -d "$d" ] || {{ echo {STARTING}; exit 0; }}
   if [ -s "$d/exit_code" ]; then echo "{OVER} $d $(cat "$d/exit_code")"
   elif [ ! -s "$d/pid" ]; then echo "{STARTING} $d"
-  elif kill -0 "$(cat "$d/pid")" 2>/dev/null; then echo "{ALIVE} $d"
+  elif alive "$(cat "$d/pid")"; then echo "{ALIVE} $d"
   elif [ -s "$d/exit_code" ]; then echo "{OVER} $d $(cat "$d/exit_code")"
   else echo "{DEAD} $d"; fi
   exit 0

@@ -94,8 +94,14 @@ def tested(lines: Iterable[str], pattern: str) -> frozenset[str]:
     :param pattern: an expression with a group ``hash``.
     """
     compiled = re.compile(pattern)
-    matches = (compiled.search(line) for line in lines if len(line) <= _LONGEST_LINE)
-    return frozenset(match["hash"] for match in matches if match and match["hash"] is not None)
+    return frozenset(
+        match["hash"]
+        for line in lines
+        if len(line) <= _LONGEST_LINE
+        # All of them: what names two builds may have tested the other one.
+        for match in compiled.finditer(line)
+        if match["hash"] is not None
+    )
 
 
 def doubt(said: Iterable[str], build: Build, where: str) -> str | None:

@@ -79,11 +79,14 @@ class RunContainerOperator(StartedJobOperator, DockerOperator):  # type: ignore[
         return _Detached(self._engine)
 
     def plan(self, work: Work) -> str:
-        """Say what would be started, and ask the engine whether it is there."""
-        with engine.engine_errors(f"container engine {self.conn_id}"):
-            self._engine.ping()
+        """Say what is started."""
         words = " ".join(self._command(work) or ["its own command"])
         return f"{self.image} on {self.conn_id}: {words}"
+
+    def check(self, work: Work) -> None:  # noqa: ARG002 - an engine is the same for all
+        """Ask the engine whether it is there."""
+        with engine.engine_errors(f"container engine {self.conn_id}"):
+            self._engine.ping()
 
     def find(self, work: Work) -> str | None:
         """Return the container's id, None when there is none."""

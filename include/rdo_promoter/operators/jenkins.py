@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from airflow.sdk import Context
 
 from rdo_promoter.clients.jenkins import JenkinsClient
-from rdo_promoter.clients.jenkins_answers import JenkinsBuild, JobDefinition
+from rdo_promoter.clients.jenkins_answers import JenkinsBuild
 from rdo_promoter.clients.jenkins_job import Found, follow
 from rdo_promoter.errors import ConfigError, NotFoundError
 from rdo_promoter.hooks.jenkins import JenkinsHook
@@ -66,10 +66,21 @@ class RunJenkinsOperator(StartedJobOperator):
         return JenkinsHook(self.conn_id).get_conn()
 
     def plan(self, work: Work) -> str:
-        """Say what would be started, and refuse a job that cannot be."""
-        given = self._given(work)
-        self._check(self._jenkins.definition(self.job), given)
-        return f"{self.job} in {self.conn_id} with {' '.join(f'{k}={v}' for k, v in given.items())}"
+        """Say what is started."""
+        given = " ".join(f"{name}={value}" for name, value in self._given(work).items())
+        return f"{self.job} in {self.conn_id} with {given}"
+
+    def check(self, work: Work) -> None:
+        """Refuse a job that cannot be built, or whose builds could not be found again."""
+        definition = self._jenkins.definition(self.job)
+        if not definition.buildable:
+            raise ConfigError(f"{self.job} in {self.conn_id} is disabled: enable it, or remove the step")
+        if undeclared := sorted(set(self._given(work)) - definition.parameters):
+            raise ConfigError(
+                f"{self.job} in {self.conn_id} does not declare {', '.join(undeclared)}, and Jenkins drops "
+                "parameters that a job does not declare: add them to the job as string parameters "
+                f"({ID_NAME} is how a build of ours is found again)"
+            )
 
     def find(self, work: Work) -> str | None:
         """Return where the build is, None when there is none."""
@@ -78,6 +89,7 @@ class RunJenkinsOperator(StartedJobOperator):
 
     def start(self, context: Context, work: Work) -> str:  # noqa: ARG002 - the base class's
         """Ask for a build."""
+        self.check(work)
         return str(self._jenkins.start(self.job, self._given(work)))
 
     def look(self, context: Context, work: Work, *, lost: bool) -> Ended | None:  # noqa: ARG002 - as above
@@ -121,16 +133,6 @@ class RunJenkinsOperator(StartedJobOperator):
     def _given(self, work: Work) -> dict[str, str]:
         filled = {name: work.told.fill(template) for name, template in self.parameters.items()}
         return {**filled, ID_NAME: work.id}
-
-    def _check(self, definition: JobDefinition, given: Mapping[str, str]) -> None:
-        if not definition.buildable:
-            raise ConfigError(f"{self.job} in {self.conn_id} is disabled: enable it, or remove the step")
-        if undeclared := sorted(set(given) - definition.parameters):
-            raise ConfigError(
-                f"{self.job} in {self.conn_id} does not declare {', '.join(undeclared)}, and Jenkins drops "
-                "parameters that a job does not declare: add them to the job as string parameters "
-                f"({ID_NAME} is how a build of ours is found again)"
-            )
 
     def _doubt(self, work: Work, build: JenkinsBuild) -> str | None:
         """Return why the build was not for the run's build, None when it says that it was."""

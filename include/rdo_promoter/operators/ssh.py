@@ -15,7 +15,8 @@ from airflow.sdk.exceptions import TaskDeferred
 from rdo_promoter.errors import NotFoundError, ServiceError
 from rdo_promoter.hooks.ssh import SshMachineHook
 from rdo_promoter.model.jobs import ID_NAME, End, Ended, doubt, tested
-from rdo_promoter.operators.started import StartedJobOperator, Work, now
+from rdo_promoter.operators import started
+from rdo_promoter.operators.started import StartedJobOperator, Work
 
 if TYPE_CHECKING:
     import paramiko
@@ -58,9 +59,13 @@ class RunSshOperator(StartedJobOperator, SSHRemoteJobOperator):  # type: ignore[
         return SshMachineHook(self.conn_id)
 
     def plan(self, work: Work) -> str:
-        """Say what would be started, and log in once."""
+        """Say what is started."""
+        return f"{self._command(work)} on {self.conn_id}"
+
+    def check(self, work: Work) -> None:  # noqa: ARG002 - a machine is the same for all
+        """Log in."""
         with self._machine.connect():
-            return f"{self._command(work)} on {self.conn_id}"
+            pass
 
     def find(self, work: Work) -> str | None:
         """Return the provider's folder of the job, None when there is none."""
@@ -82,10 +87,10 @@ class RunSshOperator(StartedJobOperator, SSHRemoteJobOperator):  # type: ignore[
         self.environment = self._environment(work)
         self.remote_base_dir = base_of(work.id)
         # A property of the provider's, cached: the connection is ours.
-        self.__dict__["ssh_hook"] = _Submission(self._machine, work.id)
+        submission = self.__dict__["ssh_hook"] = _Submission(self._machine, work.id)
         with suppress(TaskDeferred):
             SSHRemoteJobOperator.execute(self, context)
-        return self.find(work) or ""
+        return (submission.folder == self._job_id and self._job_id) or self.find(work) or ""
 
     def look(self, context: Context, work: Work, *, lost: bool) -> Ended | None:  # noqa: ARG002 - Jenkins's
         """Return how the command has ended, None while it runs."""
@@ -96,7 +101,7 @@ class RunSshOperator(StartedJobOperator, SSHRemoteJobOperator):  # type: ignore[
             found = look(client, work.id, self.conn_id)
             if found.state == ABSENT:
                 return Ended(End.LOST, f"its folder is not on {self.conn_id} any more", log_url)
-            if found.state == STARTING and now() - (work.memory.asked or now()) > _BEGINS_WITHIN:
+            if found.state == STARTING and _age(work) > _BEGINS_WITHIN:
                 return Ended(End.LOST, f"it has never begun on {self.conn_id}", log_url)
             if found.state not in (OVER, DEAD):
                 return None
@@ -130,12 +135,12 @@ class RunSshOperator(StartedJobOperator, SSHRemoteJobOperator):  # type: ignore[
                 log_file=paths.log_file,
                 exit_code_file=paths.exit_code_file,
                 remote_os="posix",
-                poll_interval=int(self.poll),
+                poll_interval=max(1, round(self.poll)),
                 max_reconnect_attempts=_RECONNECTS,
             ),
             method_name="execute_complete",
             # Its own end is an error, after which the next try says that it was too late.
-            timeout=timedelta(seconds=max(1, until - now())),
+            timeout=timedelta(seconds=max(1, until - started.now())),
         )
 
     def tidy(self, work: Work) -> None:
@@ -161,6 +166,8 @@ class _Submission:
 
     def __init__(self, machine: SshMachineHook, job_id: str) -> None:
         self.remote_host = machine.ssh_conn_id
+        #: What the provider's script said: the folder that it has made, unless one was there.
+        self.folder = ""
         self._machine = machine
         self._job_id = job_id
 
@@ -179,4 +186,11 @@ class _Submission:
         status, said = run(client, claimed(self._job_id, command), what)
         if status != 0:
             raise ServiceError(f"{what}: status {status}, {said.strip()[:200]}")
+        self.folder = said.strip()
         return status, said.encode(), b""
+
+
+def _age(work: Work) -> int:
+    """Return how many seconds ago the job was asked for."""
+    now = started.now()
+    return now - (work.memory.asked or now)

@@ -93,7 +93,14 @@ class StartedJobOperator(PromoterOperator):
 
     @abstractmethod
     def plan(self, work: Work) -> str:
-        """Say what would be started; ask about everything that can be asked without changing anything."""
+        """Say what is started."""
+
+    @abstractmethod
+    def check(self, work: Work) -> None:
+        """Ask about everything that can be asked without changing anything.
+
+        :raises PermanentError: when the job could not be started.
+        """
 
     @abstractmethod
     def find(self, work: Work) -> str | None:
@@ -127,6 +134,7 @@ class StartedJobOperator(PromoterOperator):
         work = self._work(context)
         build = work.build
         if is_dry_run(context):
+            self.check(work)
             self.log.info("%s dry run: would start %s", build.short, self.plan(work))
             if self.report_vote:
                 self.log.info("%s dry run: would report its result as %s", build.short, self.report_vote)

@@ -158,7 +158,8 @@ class JenkinsSource:
         from rdo_promoter.clients.jenkins_job import follow
 
         try:
-            self._client = self._client or self._hook.get_conn()
+            # Asked once: the feed asks again.
+            self._client = self._client or self._hook.get_conn(retries=0)
             found = follow(
                 self._client, self._job, (ID_NAME, self._id), handle=self._handle, since=self._since
             )
