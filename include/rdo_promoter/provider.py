@@ -59,6 +59,24 @@ def get_provider_info() -> dict[str, object]:
                     },
                 },
             },
+            {
+                # The jenkins provider has the same type with the same fields; with both, one form is shown.
+                "connection-type": "jenkins",
+                "hook-class-name": "rdo_promoter.hooks.jenkins.JenkinsHook",
+                "hook-name": "Jenkins",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["schema"],
+                    "relabeling": {"host": "Jenkins's URL", "login": "User", "password": "API token"},
+                    "placeholders": {"host": "https://jenkins.example.org", "port": "443"},
+                },
+                "conn-fields": {
+                    "ca": {
+                        "label": "CA certificate",
+                        "schema": {"type": ["string", "null"]},
+                        "description": "Path of the CA certificate that signed Jenkins's, if no public CA did.",
+                    },
+                },
+            },
         ],
         "extra-links": ["rdo_promoter.triggers.links.VotesLink", "rdo_promoter.triggers.links.LogLink"],
     }

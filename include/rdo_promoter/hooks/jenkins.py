@@ -12,7 +12,7 @@ from rdo_promoter.hooks.connection import get_connection, read_url, read_verify
 if TYPE_CHECKING:
     from rdo_promoter.clients.jenkins import JenkinsClient
 
-_EXAMPLE = "https://jenkins-cloudsig-ci.apps.ocp.cloud.ci.centos.org"
+_EXAMPLE = "https://jenkins.example.org"
 
 
 class JenkinsHook(BaseHook):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StrictStr
 
 from rdo_promoter.errors import ConfigError
+from rdo_promoter.files.document import Problem
+from rdo_promoter.model.build import CONSISTENT
 from rdo_promoter.model.jobs import FIELDS, ID_NAME, fields_of
-from rdo_promoter.steps.base import Problem, Scope, Step
+from rdo_promoter.steps.base import Scope, Step
 from rdo_promoter.steps.fields import ConnectionId, Duration, FrozenMap, JobName, format_duration, nearest
 
 if TYPE_CHECKING:
@@ -95,6 +96,10 @@ class JobStep(Step):
         yield from super().check(scope)
         if self.report_vote is None:
             return
+        if self.report_vote == CONSISTENT:
+            yield Problem(
+                ("report_vote",), f"{CONSISTENT!r} is DLRN's own mark and no job: use a name of your own"
+            )
         for step in scope.before:
             if self.report_vote in getattr(step, "jobs", ()):
                 yield Problem(
@@ -134,8 +139,19 @@ class JobStep(Step):
         }
 
     def attach(self, task: BaseOperator, chain: Chain) -> Chain:
-        """Put the task into the chain, beside it when it gates nothing."""
+        """Put the task into the chain, or beside it when it gates nothing.
+
+        Beside it nothing waits for the task, so that a gate can decide, and ask, while a job runs for hours.
+        """
+        from airflow.providers.standard.operators.empty import EmptyOperator
+        from airflow.sdk import TriggerRule
+
         if self.holds_back:
             return chain.then(task)
         task.set_upstream(list(chain.tail))
-        return replace(chain, aside=(*chain.aside, task))
+        # A leaf that fails would fail the run.
+        ended = EmptyOperator(
+            task_id=f"{task.label}.ended", task_display_name="ended", trigger_rule=TriggerRule.ALL_DONE
+        )
+        ended.set_upstream(task)
+        return chain

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 from pydantic import AfterValidator, Field, StrictStr, model_validator
 
+from rdo_promoter.files.document import Problem
 from rdo_promoter.model.jobs import TESTED
-from rdo_promoter.steps.base import Problem, Scope
+from rdo_promoter.steps.base import Scope
 from rdo_promoter.steps.fields import Frozen, nearest
 from rdo_promoter.steps.jobs import JobStep, Line, ToldMap, Variable
 
