@@ -33,14 +33,8 @@ _START = 'umount /sys/fs/cgroup/unified 2>/dev/null; exec "$@"'
 
 
 def socket_of(root: Path) -> Path:
-    """Return the engine's socket.
-
-    :raises LabError: when its path is too long for one.
-    """
-    path = _folder(root) / "engine.sock"
-    if len(str(path)) > _LONGEST_SOCKET:
-        raise LabError(f"{path} is too long for a socket: put the lab into a folder with a shorter path")
-    return path
+    """Return the engine's socket."""
+    return _folder(root) / "engine.sock"
 
 
 def connection(root: Path) -> dict[str, object]:
@@ -57,6 +51,8 @@ def service(root: Path, *, insecure: Sequence[str] = ()) -> Service:
     def command(_: int) -> list[str]:
         if os.geteuid() != 0:
             raise LabError("the lab's container engine needs root")
+        if len(str(path := socket_of(root))) > _LONGEST_SOCKET:
+            raise LabError(f"{path} is too long for a socket: put the lab into a folder with a shorter path")
         _prepare(root, insecure)
         words = [PODMAN.require(), "system", "service", "--time", "0", f"unix://{socket_of(root)}"]
         return ["unshare", "--mount", "--propagation", "private", "sh", "-c", _START, "sh", *words]
@@ -72,6 +68,8 @@ def service(root: Path, *, insecure: Sequence[str] = ()) -> Service:
 
 def remove_all(root: Path) -> None:
     """End and remove every container; they are no children of the engine and would outlive it."""
+    if not (_folder(root) / "graph").exists():
+        return
     subprocess.run(
         [PODMAN.require(), "rm", "--all", "--force", "--time", "0"],
         env={**os.environ, **_environment(root)},

@@ -14,7 +14,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lab import airflow, breaking, dlrn, image_server, overlay, prerequisites, registries, seed
+from lab import (
+    airflow,
+    breaking,
+    container_engine,
+    dlrn,
+    image_server,
+    jobs,
+    overlay,
+    prerequisites,
+    registries,
+    seed,
+)
 from lab.dlrn_env import locked
 from lab.service import MARK, LabError, Service
 from lab.status import ServiceStatus, airflow_statuses, statuses
@@ -105,6 +116,7 @@ class Lab:
             },
             "images_rdo": self.images.connection(),
             "images_rh1": self.mirror.connection(),
+            **jobs.connections(self.root),
         }
         for registry in self.registries:
             found[f"registry_{registry.name}"] = {
@@ -256,6 +268,12 @@ class Lab:
             self._ci_options.write_text(options)
             return self.ci.ensure()
 
+    def start_jobs(self) -> None:
+        """Start what the jobs run on that a release starts itself; `down` ends it."""
+        with locked(self.root / "lock"):
+            for service in jobs.services(self.root, insecure=[self.registries.rdo.host]):
+                service.ensure()
+
     def stop_ci(self) -> None:
         """End CI."""
         self.ci.stop()
@@ -274,6 +292,7 @@ class Lab:
             if (self.root / "airflow").exists():
                 airflow.down(self.root)
             breaking.forget(self.root)
+            container_engine.remove_all(self.root)
             with ThreadPoolExecutor(8) as pool:
                 list(pool.map(Service.stop, _known(self.root)))
             sweep(self.root)

@@ -73,7 +73,7 @@ def get_provider_info() -> dict[str, object]:
                     "ca": {
                         "label": "CA certificate",
                         "schema": {"type": ["string", "null"]},
-                        "description": "Path of the CA certificate that signed Jenkins's, if no public CA did.",
+                        "description": "Path of the CA certificate that signed its own, if no public CA did.",
                     },
                 },
             },

@@ -256,8 +256,10 @@ def test_skopeo_sees_the_same_on_both_registries(lab: Lab) -> None:
 
 def test_the_addresses_and_logins_of_the_connections_work(lab: Lab) -> None:
     found = {name: json.loads(text) for name, text in lab.connections().items()}
-    assert set(found) == {"dlrn_centos7_master", "images_rdo", "images_rh1"} | {
-        f"registry_{registry.name}" for registry in lab.registries
+    assert set(found) == {
+        *("dlrn_centos7_master", "images_rdo", "images_rh1"),
+        *("jenkins_lab", "ssh_lab", "docker_lab"),
+        *(f"registry_{registry.name}" for registry in lab.registries),
     }
     quay, issuer = found["registry_quay"], lab.registries.quay.issuer
     assert issuer is not None

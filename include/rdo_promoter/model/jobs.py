@@ -88,7 +88,7 @@ class Told:
         return values | {"repo_url": f"{tree}/{build.path}"}
 
 
-def tested(lines: Iterable[str], pattern: str) -> frozenset[str]:
+def named_hashes(lines: Iterable[str], pattern: str) -> frozenset[str]:
     """Return what the lines say was tested.
 
     :param pattern: an expression with a group ``hash``.

@@ -13,7 +13,7 @@ from airflow.sdk import Context
 from rdo_promoter.clients import engine
 from rdo_promoter.errors import NotFoundError, ServiceError
 from rdo_promoter.hooks.engine import engine_of
-from rdo_promoter.model.jobs import ID_NAME, End, Ended, doubt, tested
+from rdo_promoter.model.jobs import ID_NAME, End, Ended, doubt, named_hashes
 from rdo_promoter.operators.started import StartedJobOperator, Work
 from rdo_promoter.triggers.started import ContainerTrigger
 
@@ -120,7 +120,7 @@ class RunContainerOperator(StartedJobOperator, DockerOperator):  # type: ignore[
         lines = engine.output(self._engine, work.id, self.conn_id).splitlines()
         self._show(work, lines)
         ended = f"ended with {found.status}"
-        if why := doubt(tested(lines, self.line), work.build, "its output"):
+        if why := doubt(named_hashes(lines, self.line), work.build, "its output"):
             return Ended(End.DOUBTFUL, f"{ended}, but {why}", log_url)
         return Ended(End.FAILED if found.status else End.PASSED, ended, log_url)
 

@@ -13,7 +13,7 @@ from rdo_promoter.clients.jenkins_answers import JenkinsBuild
 from rdo_promoter.clients.jenkins_job import Found, follow
 from rdo_promoter.errors import ConfigError, NotFoundError
 from rdo_promoter.hooks.jenkins import JenkinsHook
-from rdo_promoter.model.jobs import ID_NAME, TESTED, End, Ended, doubt, tested
+from rdo_promoter.model.jobs import ID_NAME, TESTED, End, Ended, doubt, named_hashes
 from rdo_promoter.operators.started import StartedJobOperator, Work
 from rdo_promoter.triggers.started import JenkinsTrigger
 
@@ -141,9 +141,9 @@ class RunJenkinsOperator(StartedJobOperator):
                 text = self._jenkins.artifact(self.job, build.number, self.artifact)
             except NotFoundError:
                 return f"it has archived no {self.artifact}, which has to name {work.build.full_hash}"
-            return doubt(tested(text.splitlines(), self.line), work.build, f"its {self.artifact}")
+            return doubt(named_hashes(text.splitlines(), self.line), work.build, f"its {self.artifact}")
         if self.description is not None:
-            said = tested(build.description.splitlines(), self.description)
+            said = named_hashes(build.description.splitlines(), self.description)
             return doubt(said, work.build, "its description")
         assert self.parameter is not None, "the step names one of the three"
         value = build.parameters.get(self.parameter)

@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import TaskDeferred
 
 from rdo_promoter.errors import NotFoundError, ServiceError
 from rdo_promoter.hooks.ssh import SshMachineHook
-from rdo_promoter.model.jobs import ID_NAME, End, Ended, doubt, tested
+from rdo_promoter.model.jobs import ID_NAME, End, Ended, doubt, named_hashes
 from rdo_promoter.operators import started
 from rdo_promoter.operators.started import StartedJobOperator, Work
 
@@ -110,7 +110,7 @@ class RunSshOperator(StartedJobOperator, SSHRemoteJobOperator):  # type: ignore[
         if found.state == DEAD:
             return Ended(End.ABORTED, f"killed on {self.conn_id}, or the machine was restarted", log_url)
         ended = f"ended with {found.status}"
-        if why := doubt(tested(lines, self.line), work.build, "its output"):
+        if why := doubt(named_hashes(lines, self.line), work.build, "its output"):
             return Ended(End.DOUBTFUL, f"{ended}, but {why}", log_url)
         return Ended(End.FAILED if found.status else End.PASSED, ended, log_url)
 
