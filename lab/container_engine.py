@@ -138,6 +138,9 @@ pids_limit = 0
 default_ulimits = ["nofile={_limit(resource.RLIMIT_NOFILE)}", "nproc={_limit(resource.RLIMIT_NPROC)}"]
 [engine]
 runtime = "crun"
+# Otherwise all engines of a machine share them, and wait for each other's containers.
+lock_type = "file"
+tmp_dir = "{folder}/tmp"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 """
