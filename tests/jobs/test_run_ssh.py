@@ -195,3 +195,22 @@ def test_a_word_like_a_file_of_a_template_is_only_a_word(desk: MakeDesk, machine
     script.write_text('#!/bin/sh\necho "{{ 1 + 1 }} $1"\necho "tested $RDO_FULL_HASH"\n')
     script.chmod(0o755)
     assert desk("./run.sh").run()["end"] == "passed"
+
+
+def test_of_two_that_start_the_same_job_at_once_one_does(
+    desk: MakeDesk, machine: SshMachineFacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = machine.home / "twice"
+    script = f'echo x >> {begun}; sleep 0.3; echo "tested $RDO_FULL_HASH"'
+    task, zombie = desk("bash", "-c", script), desk("bash", "-c", script)
+    real = RunSshOperator.find
+    # Airflow gave up the first one too early: both have looked before either starts.
+    monkeypatch.setattr(RunSshOperator, "find", lambda self, work: None)
+    zombie.execute()
+    wait_for(begun.exists, "the job has begun")
+    with pytest.raises(ServiceError, match="has not begun yet"):
+        task.execute()
+    monkeypatch.setattr(RunSshOperator, "find", real)
+    assert task.run()["end"] == "passed"
+    assert begun.read_text() == "x\n"
+    begun.unlink()
