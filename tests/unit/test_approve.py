@@ -54,8 +54,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     (tmp_path / "ledger").mkdir()
     monkeypatch.setenv("RDO_PROMOTER_LEDGER", str(tmp_path / "ledger"))
     world = World()
+    monkeypatch.setattr(approve, "VotesSource", world.votes)
+    monkeypatch.setattr(feeds, "votes_source", world.votes)
     for module in (approve, feeds):
-        monkeypatch.setattr(module, "VotesSource", world.votes)
         monkeypatch.setattr(module, "LabelsSource", world.who)
     monkeypatch.setattr(approve, "ask", lambda _, question: world.asked.append(question))
     return world
