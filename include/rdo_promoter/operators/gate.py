@@ -193,7 +193,8 @@ class GateOperator(PromoterOperator):
     def _report(self, build: Build, finding: Finding, known: Known) -> None:
         self.log.info("%s %s", build.short, finding.summary())
         for result in finding.verdict.results:
-            self.log.info("%s   %s", build.short, result)
+            if result.state is not JobState.PASSED:
+                self.log.info("%s   %s", build.short, result)
         decisions = known.decisions or Decisions.NONE
         jobs = {*self.release_jobs, *(result.job for result in finding.verdict.results)}
         for ignored in decisions.ignored(build.full_hash, jobs, now=finding.now):
