@@ -123,7 +123,7 @@ def _picture(world: World, release: Release, run: Run, name: str) -> None:
         log_in(page, world.flow.url, *world.flow.login)
         page.goto(f"{world.flow.url}/dags/{release.dag_id}/runs/{run.run_id}")
         page.get_by_label("Expand all task groups").click()
-        page.get_by_role("link", name="verify").wait_for()
+        page.get_by_role("link", name="verify").first.wait_for()
         page.wait_for_load_state("networkidle")
         page.screenshot(path=Path(folder) / f"{name}.png")
         if name == "asked":

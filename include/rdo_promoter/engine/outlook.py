@@ -17,7 +17,7 @@ from rdo_promoter.engine.services import Services
 from rdo_promoter.errors import ConfigError, SupersededError, TransientError
 from rdo_promoter.model.build import CONSISTENT
 from rdo_promoter.model.ci import Pipeline
-from rdo_promoter.model.clock import utc
+from rdo_promoter.model.clock import is_over, utc
 from rdo_promoter.model.decisions import Decisions, describe
 from rdo_promoter.model.evidence import Evidence, judge_evidence
 from rdo_promoter.model.plan import Plan
@@ -103,6 +103,7 @@ def look_ahead(
     verdicts, unmet = _judge(promotion, stage, services, decisions, open_zuul)
     refusals = [
         *unmet,
+        *_not_soaked(promotion, stage, services),
         *_not_from(promotion, stage, services),
         *_kept_back(promotion, stage, services, decisions),
     ]
@@ -178,6 +179,15 @@ def _not_approved(promotion: Promotion, stage: Stage, decisions: Decisions) -> I
 
 def _no_zuul() -> ZuulClient:
     raise ConfigError("the release names no Zuul: add `zuul: {connection: ..., pipeline: ...}`")
+
+
+def _not_soaked(promotion: Promotion, stage: Stage, services: Services) -> list[str]:
+    """Say that the build has not been a candidate for long enough, if so."""
+    soak = max((criteria.soak for criteria in stage.criteria.values()), default=0)
+    entries = services.dlrn.entries(promotion.candidate_label, promotion.build) if soak else []
+    if not entries or is_over(entries[0].timestamp, soak, now=services.dlrn.now()):
+        return []
+    return [f"{promotion.build.full_hash} has to soak until {utc(entries[0].timestamp + soak)}"]
 
 
 def _not_from(promotion: Promotion, stage: Stage, services: Services) -> list[str]:

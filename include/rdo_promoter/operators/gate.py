@@ -32,6 +32,9 @@ from rdo_promoter.triggers.zuul import votes_source
 #: The jobs that the gate's question names; Airflow keeps that, too, over retries and clears.
 _NAMED = "named_in_question"
 
+#: Until when the gate's question is open; kept until it is answered, so that no retry loses the answer.
+_OPEN_UNTIL = "question_open_until"
+
 #: Whether it was said that only a rerun can save the build; survives retries and clears.
 _DOOMED_SAID = "doomed_said"
 
@@ -150,9 +153,10 @@ class GateOperator(PromoterOperator):
         """Ask a person what to do about the missing jobs, or leave the question open that there is."""
         jobs = [result.job for result in finding.verdict.blocking]
         unanswered = bool(asked.jobs) and finding.now >= asked.until
-        if unanswered or not self.terms.ask:
-            raise self._not_met(context, build, finding, unanswered=unanswered)
         store = context["task_state_store"]
+        if unanswered or not self.terms.ask:
+            store.delete(_OPEN_UNTIL)
+            raise self._not_met(context, build, finding, unanswered=unanswered)
         # Airflow keeps one question a task and never changes its text; nobody waives what it does not name.
         kept = store.get(_NAMED)
         named = kept if isinstance(kept, list) else list[JsonValue](jobs)
@@ -162,8 +166,12 @@ class GateOperator(PromoterOperator):
         if asked.jobs:
             return Asked(jobs, asked.until)
         store.set(_NAMED, named, retention=NEVER_EXPIRE)
-        until = finding.now + self.terms.answer_within
-        ask(context, question(build, finding, within=self.terms.answer_within))
+        until = store.get(_OPEN_UNTIL)
+        if not isinstance(until, int) or until <= finding.now:
+            until = finding.now + self.terms.answer_within
+            ask(context, question(build, finding, within=self.terms.answer_within))
+            store.set(_OPEN_UNTIL, until, retention=NEVER_EXPIRE)
+        # Otherwise a try before this one asked, and asking again would forget what was answered meanwhile.
         self.log.info("%s asked what to do about %s, until %s", build.short, ", ".join(jobs), utc(until))
         return Asked(jobs, until)
 
@@ -236,8 +244,10 @@ class GateOperator(PromoterOperator):
     def _take(self, context: Context, reply: Reply, asked: Sequence[str]) -> None:
         """Write down what a person answered; a rejection ends the task."""
         build, now = run_build(context), self.services.dlrn.now()
+        store = context["task_state_store"]
         if reply.answer is Answer.WAIVE and not reply.reason:
             self.log.warning("%s %s waived without a reason, which does not count", build.short, reply.by)
+            store.delete(_OPEN_UNTIL)
             return
         run, gate = context["run_id"], self.terms.gate
         book = ledger()
@@ -245,6 +255,7 @@ class GateOperator(PromoterOperator):
             reply, asked, dag_id=self.terms.dag_id, build=build, run=run, gate=gate, now=now
         ):
             book.append(entry)
+        store.delete(_OPEN_UNTIL)
         self.log.info("%s %s answered %r: %s", build.short, reply.by, str(reply.answer), reply.reason)
         if reply.answer is Answer.REJECT:
             why = reply.reason or "no reason given"
