@@ -21,6 +21,13 @@ from rdo_promoter.model.build import DlrnHash
 from tests.jobs.desk import Ballot, later
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that run containers: two engines at once on a small machine take minutes."""
+    for item in items:
+        if "engine_image" in getattr(item, "fixturenames", ()):
+            item.add_marker("containers")
+
+
 @pytest.fixture
 def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, dict[str, Any]], None]:
     """Make an Airflow Connection."""

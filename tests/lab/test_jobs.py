@@ -51,6 +51,7 @@ def test_commands_begin_in_a_folder_of_the_lab_and_end_as_they_end(tmp_path: Pat
     assert (status, said.splitlines()) == (3, [str(known.home), str(known.home), "no"])
 
 
+@pytest.mark.containers
 def test_an_engine_ends_with_its_containers(tmp_path: Path) -> None:
     from docker import APIClient
 
