@@ -29,6 +29,8 @@ def question(build: Build, finding: Finding, *, within: int) -> Question:
         "",
         *(f"- {_line(result)}" for result in jobs),
         "",
+        "You can:",
+        "",
         f"- *{Answer.WAIVE}*: those of them that still have not passed, for this build alone; the reason",
         "  is needed: the link of a bug.",
         f"- *{Answer.WAIT}*: look on for so many hours, then ask again.",
