@@ -35,6 +35,9 @@ _NAMED = "named_in_question"
 #: Until when the gate's question is open; kept until it is answered, so that no retry loses the answer.
 _OPEN_UNTIL = "question_open_until"
 
+#: The task's `max_tries` when a person gave the build up: a clear raises it, another try does not.
+_GIVEN_UP = "given_up"
+
 #: Whether it was said that only a rerun can save the build; survives retries and clears.
 _DOOMED_SAID = "doomed_said"
 
@@ -133,6 +136,7 @@ class GateOperator(PromoterOperator):
                 store.set(_DOOMED_SAID, True, retention=NEVER_EXPIRE)
                 said = True
         if finding.late:
+            self._check_not_given_up(context, build, known)
             asked = self._ask(context, build, finding, asked)
         return self._wait(build, asked, doomed_said=said)
 
@@ -148,6 +152,14 @@ class GateOperator(PromoterOperator):
             decisions=known.decisions or Decisions.NONE,
             release_jobs=self.release_jobs,
         )
+
+    def _check_not_given_up(self, context: Context, build: Build, known: Known) -> None:
+        """Refuse what a person gave up, when this is but another try; a person's clear asks anew."""
+        decisions = known.decisions or Decisions.NONE
+        given_up = decisions.rejected(build.full_hash, self.terms.gate)
+        if given_up and context["task_state_store"].get(_GIVEN_UP) == context["ti"].max_tries:
+            why = given_up.reason or "no reason given"
+            raise fail(context, f"{build.full_hash} is not promoted, as {given_up.by} decided: {why}")
 
     def _ask(self, context: Context, build: Build, finding: Finding, asked: Asked) -> Asked:
         """Ask a person what to do about the missing jobs, or leave the question open that there is."""
@@ -258,5 +270,7 @@ class GateOperator(PromoterOperator):
         store.delete(_OPEN_UNTIL)
         self.log.info("%s %s answered %r: %s", build.short, reply.by, str(reply.answer), reply.reason)
         if reply.answer is Answer.REJECT:
+            # A quick answer after a quick wait lets Airflow 3.3.2 take the failure for one to try again.
+            store.set(_GIVEN_UP, context["ti"].max_tries, retention=NEVER_EXPIRE)
             why = reply.reason or "no reason given"
             raise fail(context, f"{build.full_hash} is not promoted, as {reply.by} decided: {why}")
