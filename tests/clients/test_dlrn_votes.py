@@ -29,12 +29,10 @@ def test_votes_accumulate_and_the_newest_counts(
     assert abs(third.timestamp - now) <= 2
     assert (first.notes, first.user) == ("flaky", "promoter")
     assert [vote for vote in client.votes(build) if vote.job != "consistent"] == [first, second, third]
-    newest = counting_votes(client.votes(build))
-    assert {job: vote.success for job, vote in newest.items()} == {
-        "consistent": True,
-        "job-a": True,
-        "job-b": True,
-    }
+    rows = client.votes(build)
+    assert "consistent" in {row.job for row in rows}, "the builder's own mark, which never counts"
+    newest = counting_votes(rows)
+    assert {job: vote.success for job, vote in newest.items()} == {"job-a": True, "job-b": True}
 
 
 def test_ci_has_a_user_of_its_own(lab_dlrn: LabDlrn) -> None:
