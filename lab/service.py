@@ -235,5 +235,7 @@ def end(
     while alive and time.monotonic() < until:
         _, alive = psutil.wait_procs(alive, timeout=0.1)
         # Dead is also a process whose parent has not yet asked how it ended.
-        alive = [process for process in alive if _session(process) is not None]
+        dead = [process for process in alive if _session(process) is None]
+        psutil.wait_procs(dead, timeout=0)  # ... which may be us
+        alive = [process for process in alive if process not in dead]
     return alive
