@@ -17,7 +17,7 @@ from rdo_promoter.hooks.ledger import ledger
 from rdo_promoter.model.decisions import Answer, Answered, MarkedBad
 from rdo_promoter.model.order import Standing
 from rdo_promoter.model.verdict import Criteria
-from rdo_promoter.operators import approve
+from rdo_promoter.operators import approve, question
 from rdo_promoter.operators.approve import ApproveOperator
 from rdo_promoter.operators.question import Question
 from rdo_promoter.release import load_release
@@ -58,7 +58,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(feeds, "votes_source", world.votes)
     for module in (approve, feeds):
         monkeypatch.setattr(module, "LabelsSource", world.who)
-    monkeypatch.setattr(approve, "ask", lambda _, question: world.asked.append(question))
+    monkeypatch.setattr(question, "ask", lambda _, question: world.asked.append(question))
     return world
 
 
@@ -121,6 +121,25 @@ def test_a_rejection_ends_the_build_and_a_cleared_task_asks_again(world: World) 
     with pytest.raises(TaskDeferred):
         task.execute(context())
     assert len(world.asked) == 1
+
+
+def test_airflows_own_retries_neither_forget_an_answer_nor_ask_again(world: World) -> None:
+    task, here = operator(), context()
+    with pytest.raises(TaskDeferred) as first:
+        task.execute(here)
+    with pytest.raises(TaskDeferred) as second:
+        task.execute(here)
+    assert second.value.kwargs == first.value.kwargs
+    assert len(world.asked) == 1
+    with pytest.raises(AirflowFailException, match="jane decided so: too slow"):
+        task.execute_complete(here, answer(Answer.REJECT, "too slow"), **(second.value.kwargs or {}))
+    with pytest.raises(AirflowFailException, match="jane decided so: too slow"):
+        task.execute(here)
+    assert len(world.asked) == 1
+    here["ti"].max_tries += 3  # as a person's clear does
+    with pytest.raises(TaskDeferred):
+        task.execute(here)
+    assert len(world.asked) == 2
 
 
 def test_without_an_answer_it_is_not_approved(world: World) -> None:

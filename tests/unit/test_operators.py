@@ -73,6 +73,7 @@ class Ti:
     groups: dict[str, dict[str, str | None]] = field(default_factory=dict)
     pushed: dict[str, object] = field(default_factory=dict)
     runs: dict[str, str] = field(default_factory=dict)
+    max_tries: int = 2
 
     def xcom_push(self, key: str, value: object) -> None:
         self.pushed[key] = value

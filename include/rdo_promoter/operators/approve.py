@@ -15,7 +15,16 @@ from rdo_promoter.model.clock import utc
 from rdo_promoter.model.decisions import Answer, Answered
 from rdo_promoter.model.text import one_line
 from rdo_promoter.operators.base import PromoterOperator, Result, fail, is_dry_run, run_build, skip
-from rdo_promoter.operators.question import Question, Reply, ask, read_reply, reason_field
+from rdo_promoter.operators.question import (
+    Question,
+    Reply,
+    close,
+    give_up,
+    keep_open,
+    read_reply,
+    reason_field,
+    was_given_up,
+)
 from rdo_promoter.triggers.approval import ApprovalTrigger
 from rdo_promoter.triggers.dlrn import LabelsSource, VotesSource
 from rdo_promoter.triggers.links import VotesLink, links
@@ -61,8 +70,10 @@ class ApproveOperator(PromoterOperator):
         for each in known.decisions.answers:
             if (each.run_id, each.task_id, each.answer) == (run, self.task_id, Answer.APPROVE):
                 return self._approved(build, each)
-        until = known.votes.now + self.terms.within
-        ask(context, self._question(build))
+        rejected = known.decisions.rejected(build.full_hash, self.task_id)
+        if rejected and was_given_up(context):
+            raise self._refused(context, build, _decided(rejected))
+        until = keep_open(context, self._question(build), now=known.votes.now, within=self.terms.within)
         self.log.info("%s asked for an approval until %s", build.short, utc(until))
         return self._wait(build, until)
 
@@ -87,6 +98,7 @@ class ApproveOperator(PromoterOperator):
         build = run_build(context)
         if reply is None:
             self._look(context, build)
+            close(context)
             raise self._refused(
                 context, build, f"nobody has approved it until {utc(until)}: clear this task to ask again"
             )
@@ -104,9 +116,10 @@ class ApproveOperator(PromoterOperator):
         )
         # First of all: what goes wrong from here on is tried again, and nobody is asked twice.
         self.log.info("%s ledger: %s", build.short, ledger().append(entry))
+        close(context)
         if reply.answer is not Answer.APPROVE:
-            why = reply.reason or "no reason given"
-            raise self._refused(context, build, f"{reply.by} decided so: {why}")
+            give_up(context)
+            raise self._refused(context, build, _decided(entry))
         self._look(context, build)
         return self._approved(build, entry)
 
@@ -151,3 +164,7 @@ class ApproveOperator(PromoterOperator):
 
     def _since(self) -> int:
         return read_since(self.since, self.task_id)
+
+
+def _decided(entry: Answered) -> str:
+    return f"{entry.by} decided so: {entry.reason or 'no reason given'}"

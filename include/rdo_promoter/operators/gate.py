@@ -20,7 +20,7 @@ from rdo_promoter.model.decisions import Answer, Decisions, Doomed
 from rdo_promoter.model.verdict import JobState
 from rdo_promoter.operators.base import PromoterOperator, Result, fail, is_dry_run, run_build, skip
 from rdo_promoter.operators.gate_question import entries, question
-from rdo_promoter.operators.question import Reply, ask, read_reply
+from rdo_promoter.operators.question import Reply, close, give_up, keep_open, read_reply, was_given_up
 from rdo_promoter.operators.why import log_why
 from rdo_promoter.triggers.dlrn import LabelsSource
 from rdo_promoter.triggers.gate import Call, GateTrigger, call
@@ -31,12 +31,6 @@ from rdo_promoter.triggers.zuul import votes_source
 
 #: The jobs that the gate's question names; Airflow keeps that, too, over retries and clears.
 _NAMED = "named_in_question"
-
-#: Until when the gate's question is open; kept until it is answered, so that no retry loses the answer.
-_OPEN_UNTIL = "question_open_until"
-
-#: The task's `max_tries` when a person gave the build up: a clear raises it, another try does not.
-_GIVEN_UP = "given_up"
 
 #: Whether it was said that only a rerun can save the build; survives retries and clears.
 _DOOMED_SAID = "doomed_said"
@@ -157,7 +151,7 @@ class GateOperator(PromoterOperator):
         """Refuse what a person gave up, when this is but another try; a person's clear asks anew."""
         decisions = known.decisions or Decisions.NONE
         given_up = decisions.rejected(build.full_hash, self.terms.gate)
-        if given_up and context["task_state_store"].get(_GIVEN_UP) == context["ti"].max_tries:
+        if given_up and was_given_up(context):
             why = given_up.reason or "no reason given"
             raise fail(context, f"{build.full_hash} is not promoted, as {given_up.by} decided: {why}")
 
@@ -167,7 +161,7 @@ class GateOperator(PromoterOperator):
         unanswered = bool(asked.jobs) and finding.now >= asked.until
         store = context["task_state_store"]
         if unanswered or not self.terms.ask:
-            store.delete(_OPEN_UNTIL)
+            close(context)
             raise self._not_met(context, build, finding, unanswered=unanswered)
         # Airflow keeps one question a task and never changes its text; nobody waives what it does not name.
         kept = store.get(_NAMED)
@@ -178,12 +172,8 @@ class GateOperator(PromoterOperator):
         if asked.jobs:
             return Asked(jobs, asked.until)
         store.set(_NAMED, named, retention=NEVER_EXPIRE)
-        until = store.get(_OPEN_UNTIL)
-        if not isinstance(until, int) or until <= finding.now:
-            until = finding.now + self.terms.answer_within
-            ask(context, question(build, finding, within=self.terms.answer_within))
-            store.set(_OPEN_UNTIL, until, retention=NEVER_EXPIRE)
-        # Otherwise a try before this one asked, and asking again would forget what was answered meanwhile.
+        within = self.terms.answer_within
+        until = keep_open(context, question(build, finding, within=within), now=finding.now, within=within)
         self.log.info("%s asked what to do about %s, until %s", build.short, ", ".join(jobs), utc(until))
         return Asked(jobs, until)
 
@@ -256,10 +246,9 @@ class GateOperator(PromoterOperator):
     def _take(self, context: Context, reply: Reply, asked: Sequence[str]) -> None:
         """Write down what a person answered; a rejection ends the task."""
         build, now = run_build(context), self.services.dlrn.now()
-        store = context["task_state_store"]
         if reply.answer is Answer.WAIVE and not reply.reason:
             self.log.warning("%s %s waived without a reason, which does not count", build.short, reply.by)
-            store.delete(_OPEN_UNTIL)
+            close(context)
             return
         run, gate = context["run_id"], self.terms.gate
         book = ledger()
@@ -267,10 +256,9 @@ class GateOperator(PromoterOperator):
             reply, asked, dag_id=self.terms.dag_id, build=build, run=run, gate=gate, now=now
         ):
             book.append(entry)
-        store.delete(_OPEN_UNTIL)
+        close(context)
         self.log.info("%s %s answered %r: %s", build.short, reply.by, str(reply.answer), reply.reason)
         if reply.answer is Answer.REJECT:
-            # A quick answer after a quick wait lets Airflow 3.3.2 take the failure for one to try again.
-            store.set(_GIVEN_UP, context["ti"].max_tries, retention=NEVER_EXPIRE)
+            give_up(context)
             why = reply.reason or "no reason given"
             raise fail(context, f"{build.full_hash} is not promoted, as {reply.by} decided: {why}")

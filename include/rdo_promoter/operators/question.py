@@ -8,9 +8,16 @@ from datetime import datetime
 from typing import Any
 
 from airflow.sdk import Context, Param
+from airflow.sdk.execution_time.context import NEVER_EXPIRE
 from airflow.sdk.execution_time.hitl import HITLUser, upsert_hitl_detail
 
 from rdo_promoter.model.decisions import Answer
+
+#: Until when a task's question is open, in its state store; kept until it is answered.
+_OPEN_UNTIL = "question_open_until"
+
+#: The task's `max_tries` when a person gave the build up: a clear raises it, another try does not.
+_GIVEN_UP = "given_up"
 
 #: Seconds of waiting on when the form does not say how long.
 WAIT_ON = 4 * 3600
@@ -88,6 +95,40 @@ def ask(context: Context, question: Question) -> None:
         params={name: param.serialize() for name, param in question.form.items()},
         assigned_users=[HITLUser(id=name, name=name) for name in question.users],
     )
+
+
+def keep_open(context: Context, question: Question, *, now: int, within: int) -> int:
+    """Put a question to people, unless a try before this one did; return until when it is open.
+
+    Asking again would forget what was answered meanwhile: a quick answer after a quick wait lets Airflow
+    (3.3.2) take the task for failed, and try again.
+
+    :param question: the question.
+    :param now: seconds since the epoch.
+    :param within: how long it is open, in seconds.
+    """
+    store = context["task_state_store"]
+    until = store.get(_OPEN_UNTIL)
+    if not isinstance(until, int) or until <= now:
+        until = now + within
+        ask(context, question)
+        store.set(_OPEN_UNTIL, until, retention=NEVER_EXPIRE)
+    return until
+
+
+def close(context: Context) -> None:
+    """Note that the question was answered, or that nobody did: the next one is put anew."""
+    context["task_state_store"].delete(_OPEN_UNTIL)
+
+
+def give_up(context: Context) -> None:
+    """Note that a person gave the build up, for the tries that Airflow takes by itself."""
+    context["task_state_store"].set(_GIVEN_UP, context["ti"].max_tries, retention=NEVER_EXPIRE)
+
+
+def was_given_up(context: Context) -> bool:
+    """Return whether this is but another try of what a person gave up; a person's clear asks anew."""
+    return bool(context["task_state_store"].get(_GIVEN_UP) == context["ti"].max_tries)
 
 
 def read_reply(event: Mapping[str, Any]) -> Reply | None:
