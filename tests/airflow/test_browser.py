@@ -66,7 +66,8 @@ def test_a_run_can_be_started_from_the_form_as_it_opens(page: Page, world: World
 def test_a_person_decides_in_the_form(page: Page, world: World) -> None:
     page.goto(f"{world.flow.url}/dags/promotions-control")
     page.get_by_role("button", name="Trigger").first.click()
-    form = page.get_by_role("dialog")
+    # The picker of dates is a dialog, too.
+    form = page.get_by_role("dialog").filter(has=page.get_by_test_id("trigger-dag-submit"))
     start = form.get_by_test_id("trigger-dag-submit")
     expect(start).to_be_visible()
     expect(start).to_be_disabled()  # nobody decides about a release that was not chosen
