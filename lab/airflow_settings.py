@@ -15,8 +15,11 @@ from lab.proxy import no_proxy
 from lab.secret_files import secret, write_secret
 from lab.service import HOST
 
-#: The one user of the lab's Airflow; the simple auth manager's role of the same name may do everything.
+#: The account of the lab's Airflow that may do everything.
 USER = "admin"
+
+#: The accounts, and the simple auth manager's role of each: one of every kind.
+ACCOUNTS = {USER: "admin", "operator": "op", "user": "user", "viewer": "viewer"}
 
 _INCLUDE = Path(__file__).resolve().parent.parent / "include"
 
@@ -59,7 +62,7 @@ def environment(
             "parallelism": parallelism,
             "execution_api_server_url": f"{url}/execution/",
             "fernet_key": fernet_key(home / "fernet.key"),
-            "simple_auth_manager_users": f"{USER}:admin",
+            "simple_auth_manager_users": ",".join(f"{name}:{role}" for name, role in ACCOUNTS.items()),
             "simple_auth_manager_passwords_file": passwords_file(root),
             # The test button of a Connection is off by default, as it may reach into the network.
             "test_connection": "Enabled",
@@ -149,17 +152,20 @@ def environment(
 
 
 def passwords_file(root: Path) -> Path:
-    """Return where the simple auth manager reads the password of `USER`."""
+    """Return where the simple auth manager reads the passwords of `ACCOUNTS`."""
     return root / "airflow" / "passwords.json"
 
 
-def password(root: Path) -> str:
-    """Return the password of `USER`, made at the first question; a person has to type it."""
+def password(root: Path, user: str = USER) -> str:
+    """Return an account's password, made at the first question; a person has to type it.
+
+    :param user: one of `ACCOUNTS`.
+    """
     file = passwords_file(root)
     if not file.exists():
-        write_secret(file, json.dumps({USER: secrets.token_hex(4)}))
+        write_secret(file, json.dumps({name: secrets.token_hex(4) for name in ACCOUNTS}))
     passwords: dict[str, str] = json.loads(file.read_text())
-    return passwords[USER]
+    return passwords[user]
 
 
 def fernet_key(file: Path) -> str:

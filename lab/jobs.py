@@ -41,6 +41,22 @@ def add_jenkins_job(root: Path, name: str, *parameters: str, **settings: object)
     answer.raise_for_status()
 
 
+def jenkins_builds(root: Path, name: str) -> list[dict[str, str]]:
+    """Return the parameters of each build of a job, the newest first."""
+    known = connections(root)["jenkins_lab"]
+    answer = requests.get(
+        f"{known['host']}/job/{name}/api/json",
+        params={"tree": "allBuilds[actions[parameters[name,value]]]"},
+        auth=(str(known["login"]), str(known["password"])),
+        timeout=10,
+    )
+    answer.raise_for_status()
+    return [
+        {each["name"]: each["value"] for action in build["actions"] for each in action.get("parameters", ())}
+        for build in answer.json()["allBuilds"]
+    ]
+
+
 def services(root: Path, *, insecure: Sequence[str] = ()) -> tuple[Service, ...]:
     """Return the processes.
 

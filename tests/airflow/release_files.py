@@ -30,11 +30,12 @@ RELEASES = (
     "asked",
     "wide",
     "held",
+    "started",
     *SHAKY,
 )
 
 #: Releases in which a second stage follows; it costs twenty tasks a run.
-TWO_STAGES = ("main", "failed", "dry", *SHAKY)
+TWO_STAGES = ("main", "failed", "dry", "seen", *SHAKY)
 
 #: So short that a test can wait for the deadline; that test lets all votes come before it looks.
 SHORT = {"failed": "25s", "asked": "40s", "wide": "60s"}
@@ -44,6 +45,27 @@ ASKING = ("asked", "wide")
 
 #: The tests of the release "wide": so many as a real one has.
 WIDE_JOBS = tuple(f"scenario{number:03}" for number in range(1, 29))
+
+#: Jobs that a release starts itself; of one the vote counts.
+STARTED_JOBS: tuple[dict[str, object], ...] = (
+    {
+        "run_jenkins": {
+            "connection": "jenkins_lab",
+            "job": "phase1-tests",
+            "parameters": {"RDO_FULL_HASH": "{full_hash}"},
+            "report_vote": "periodic-started-phase1",
+            "within": "10m",
+        }
+    },
+    {
+        "run_ssh": {
+            "connection": "ssh_lab",
+            "command": ["bash", "-c", "echo installed from $RDO_REPO_URL; echo tested $RDO_FULL_HASH"],
+            "within": "10m",
+        }
+    },
+    {"wait_for": {"name": "started", "jobs": ["periodic-started-phase1"], "within": "10m"}},
+)
 
 
 def release_file(name: str, lab: Lab) -> str:
@@ -73,6 +95,7 @@ def release_file(name: str, lab: Lab) -> str:
             }
         },
         *([{"approve": {"text": "Look at the *dashboard*", "users": ["admin"]}}] if name == "held" else []),
+        *(STARTED_JOBS if name == "started" else []),
         {"promote": {"label": f"{name}-current", **everywhere}},
     ]
     phase1 = [

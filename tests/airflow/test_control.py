@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from lab.service import LabError
 from tests.airflow.world import Run, World
+from tests.lab.airflow_fixtures import api
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(500)]
 
@@ -67,17 +69,25 @@ def test_runs_wait_for_what_people_decide_and_go_on_by_themselves(world: World) 
     (entry,) = done(stopped, "hold")["written"]
     release.ci_builds(build)
     release.vote(build, "build", "test2")
-    run.wait_for("upstream.approve", "deferred")
-    asked = world.api.question(run.dag_id, run.run_id, "upstream.approve")
+    asked_by = "upstream.approve"
+    run.wait_for(asked_by, "deferred")
+    asked = world.api.question(run.dag_id, run.run_id, asked_by)
     assert asked is not None
     assert (asked["options"], asked["subject"]) == (
         ["Approve", "Do not promote"],
         f"{build.full_hash}: approve?",
     )
     assert [user["id"] for user in asked["assigned_users"]] == ["admin"]
-    world.api.answer(run.dag_id, run.run_id, "upstream.approve", "Approve", reason="looks well")
+    for stranger in (
+        "operator",
+        "viewer",
+    ):  # may edit the Dag, but is not named by the step; may not even that
+        with pytest.raises(LabError, match=": 403 "):
+            api(world.flow, stranger).answer(run.dag_id, run.run_id, asked_by, "Approve", reason="mine")
+    assert run.states()[asked_by] == "deferred"
+    world.api.answer(run.dag_id, run.run_id, asked_by, "Approve", reason="looks well")
     run.wait_for("upstream.promote.hold", "deferred")
-    assert run.api.xcom(run.dag_id, run.run_id, "upstream.approve")["approved_by"] == who
+    assert run.api.xcom(run.dag_id, run.run_id, asked_by)["approved_by"] == who
     assert run.states()["upstream.periodic-held-test1"] == "skipped"
     assert str(run.reason("upstream.periodic-held-test1")).startswith(f"waived by {who} until")
     assert release.state().label is None

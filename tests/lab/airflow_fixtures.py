@@ -10,6 +10,7 @@ import psutil
 
 from lab.airflow import Airflow, down
 from lab.airflow_api import AirflowApi
+from lab.airflow_settings import USER, password
 
 
 @contextmanager
@@ -61,6 +62,9 @@ def left_behind(airflow: Airflow) -> list[str]:
     return found
 
 
-def api(airflow: Airflow) -> AirflowApi:
-    """Return a client that is logged in as the Airflow's one user."""
-    return AirflowApi(airflow.url, *airflow.login)
+def api(airflow: Airflow, user: str = USER) -> AirflowApi:
+    """Return a client that is logged in.
+
+    :param user: one of the accounts of the lab's Airflow.
+    """
+    return AirflowApi(airflow.url, user, password(airflow.root, user))

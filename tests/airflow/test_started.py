@@ -1,0 +1,46 @@
+"""Jobs that a release starts itself, on machines of the lab; Jenkins is a fake."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from lab import jobs
+from tests.airflow.test_runs import start
+from tests.airflow.world import World
+
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(500)]
+
+JOB = "periodic-started-phase1"
+
+
+@pytest.fixture
+def machines(world: World) -> Iterator[None]:
+    jenkins, machine, _ = jobs.services(world.lab.root)
+    try:
+        for service in (jenkins, machine):
+            service.ensure()
+        jobs.add_jenkins_job(world.lab.root, "phase1-tests", "RDO_PROMOTER_ID", "RDO_FULL_HASH", takes=40)
+        yield
+    finally:
+        for service in (jenkins, machine):
+            service.stop()
+
+
+@pytest.mark.usefixtures("machines")
+def test_started_jobs_are_started_once_over_restarts_and_their_votes_promote(world: World) -> None:
+    release = world.release("started")
+    run, build = start(release)
+    release.vote(build, "test1", "test2")
+    run.wait_for("upstream.run_jenkins", "deferred")
+    world.flow.kill("triggerer")  # it comes back by itself
+    run.wait_for("upstream.run_ssh", deadline=150)
+    run.wait_for("upstream.promote.verify", deadline=200)
+
+    assert release.state().label == build.full_hash
+    (vote,) = (each for each in release.dlrn.votes(build) if each.job == JOB)
+    assert (vote.success, vote.url.startswith("http")) == (True, True)
+    started = jobs.jenkins_builds(world.lab.root, "phase1-tests")
+    assert [each["RDO_FULL_HASH"] for each in started] == [build.full_hash]
+    assert f"tested {build.full_hash}" in run.log("upstream.run_ssh")
