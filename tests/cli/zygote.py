@@ -34,6 +34,8 @@ def _child(job: Mapping[str, Any]) -> NoReturn:
     """Become the command."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    # A shell lets what it runs in the background ignore Ctrl-C, and all that this starts as well.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for descriptor, path in ((1, job["out"]), (2, job["err"])):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), descriptor)
     if not job["reader"]:
