@@ -1,28 +1,26 @@
-"""What people hold or mark bad: which tasks wait, which end, and what wakes them."""
+"""What people hold or mark bad: which tasks wait, and which end."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-import time
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowRescheduleException,
     AirflowSkipException,
     DownstreamTasksSkipped,
-    TaskDeferred,
 )
 
 from rdo_promoter.engine import promote
 from rdo_promoter.engine.candidate import CandidateRules
-from rdo_promoter.errors import ServiceError
+from rdo_promoter.errors import ServiceError, SupersededError
 from rdo_promoter.hooks.ledger import ledger
-from rdo_promoter.model.decisions import Decisions, Held, Lifted, MarkedBad
+from rdo_promoter.model.decisions import Held, Lifted, MarkedBad
 from rdo_promoter.model.ledger import Planned
 from rdo_promoter.model.made_from import MadeFrom
-from rdo_promoter.model.order import Standing
 from rdo_promoter.model.plan import MoveLabel, Plan
 from rdo_promoter.model.promotions import PromotionRow
 from rdo_promoter.operators import kept, promotion
@@ -30,8 +28,6 @@ from rdo_promoter.operators.candidate import CandidateOperator
 from rdo_promoter.operators.hold import HOLDERS, Claim, HoldOperator
 from rdo_promoter.operators.promotion import PlanOperator
 from rdo_promoter.operators.source import PinBuildOperator
-from rdo_promoter.triggers.hold import HoldTrigger
-from rdo_promoter.triggers.outcome import Labels
 from tests.unit.test_operators import GROUP, KEY, NEW, OLD, OURS, Dlrn, context, made
 
 pytestmark = pytest.mark.usefixtures("_world")
@@ -94,20 +90,22 @@ def hold() -> Any:
 @pytest.mark.parametrize("what", [{"label": "testing"}, {"full_hash": NEW.full_hash}])
 def test_a_run_that_a_person_started_waits_and_goes_on_when_the_hold_is_lifted(what: dict[str, Any]) -> None:
     entry, task, here = held(**what), candidate(), context(run_type="manual")
-    with pytest.raises(TaskDeferred) as waits:
+    # Not deferred: of these tasks one may be active at a time, and Airflow counts a deferred one.
+    with pytest.raises(AirflowRescheduleException):
         task.execute(here)
     named = (
         f"{next(iter(what.values()))} is held by jane since 1970-01-11 10:00:00Z until it is lifted: bug 7"
     )
     assert here["ti"].pushed["reason"] == f"waiting: {named}"
     assert task.services.dlrn.rows == []
-
-    # Woken by mistake it waits again: what the event says decides nothing.
-    with pytest.raises(TaskDeferred):
-        task.resume(here, {"woken": "nothing is held any more"}, **(waits.value.kwargs or {}))
     lift(entry)
-    assert task.resume(here, {}, **(waits.value.kwargs or {}))["moved"]
-    assert here["ti"].pushed["reason"] == f"went on, no longer held ({named})"
+    assert task.execute(here)["moved"]
+
+
+@pytest.mark.parametrize(("since", "pause"), [(1_000_000, 60), (998_800, 60), (994_000, 300), (900_000, 600)])
+def test_what_is_held_for_long_is_looked_at_less_often(since: int, pause: float) -> None:
+    entry = dataclasses.replace(held("passed"), at=since)
+    assert kept.Kept(None, (entry,)).pause(60, now=1_000_000) == pause
 
 
 def test_other_labels_other_builds_and_expired_holds_keep_nobody() -> None:
@@ -172,12 +170,9 @@ def test_without_the_ledger_nobody_goes_on(make: Any, monkeypatch: pytest.Monkey
 def test_a_promotion_waits_before_it_takes_the_label() -> None:
     held("passed")
     here = context()
-    with pytest.raises(TaskDeferred) as waits:
+    with pytest.raises(AirflowRescheduleException):
         hold().execute(here)
     assert here["asset_state_store"][HOLDERS] == {}
-    trigger = waits.value.trigger
-    assert isinstance(trigger, HoldTrigger)
-    assert trigger.where == ["dlrn", "https://trunk.example.org/centos7-master", "testing", "passed"]
 
 
 def plan(monkeypatch: pytest.MonkeyPatch, moved: tuple[str, ...] = ()) -> tuple[Any, Any]:
@@ -192,14 +187,33 @@ def plan(monkeypatch: pytest.MonkeyPatch, moved: tuple[str, ...] = ()) -> tuple[
     monkeypatch.setattr(promotion, "write_recipe", lambda *_: "{}")
     here = context()
     here["asset_state_store"][HOLDERS][KEY] = Claim(OURS).to_json()
-    return made(PlanOperator, coordinates=LABELS, group=GROUP, made_from=MadeFrom("x.yaml", "0" * 64)), here
+    return plan_alone(), here
+
+
+def plan_alone() -> Any:
+    return made(PlanOperator, coordinates=LABELS, group=GROUP, made_from=MadeFrom("x.yaml", "0" * 64))
+
+
+def planned() -> Planned:
+    return Planned(
+        dag_id=DAG,
+        label="passed",
+        build=NEW,
+        at=900_001,
+        by="ours",
+        via="airflow",
+        file="x.yaml",
+        digest="0" * 64,
+        was=None,
+        summary="4 tags to move",
+    )
 
 
 def test_a_hold_that_comes_later_is_seen_before_the_first_change(monkeypatch: pytest.MonkeyPatch) -> None:
     task, here = plan(monkeypatch)
     assert task.execute(here)["summary"] == "1 DLRN labels to move"
     held(full_hash=NEW.full_hash)
-    with pytest.raises(TaskDeferred):
+    with pytest.raises(AirflowRescheduleException):
         task.execute(here)
     bad()
     with pytest.raises(AirflowSkipException, match="is marked bad"):
@@ -211,88 +225,36 @@ def test_what_has_begun_to_move_is_completed(monkeypatch: pytest.MonkeyPatch, mo
     """The ledger alone is not believed."""
     task, here = plan(monkeypatch, moved)
     held("passed")
-    with pytest.raises(TaskDeferred):
+    with pytest.raises(AirflowRescheduleException):
         task.execute(here)  # nobody has planned
-    ledger().append(
-        Planned(
-            dag_id=DAG,
-            label="passed",
-            build=NEW,
-            at=900_001,
-            by="ours",
-            via="airflow",
-            file="x.yaml",
-            digest="0" * 64,
-            was=None,
-            summary="4 tags to move",
-        )
-    )
+    ledger().append(planned())
     if moved:
         assert task.execute(here)["summary"] == "1 DLRN labels to move"
     else:
-        with pytest.raises(TaskDeferred):
+        with pytest.raises(AirflowRescheduleException):
             task.execute(here)
 
 
-# --- the trigger ---
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize("make", [hold, plan_alone])
+def test_superseded_with_labels_that_have_moved_calls_a_person(
+    monkeypatch: pytest.MonkeyPatch, make: Any, begun: bool
+) -> None:
+    """Skipped, nobody would look, and readers would find two builds under one label."""
 
+    def superseded(*_: object) -> None:
+        raise SupersededError(f"superseded by {OLD.full_hash}", by=OLD.full_hash)
 
-def trigger(**changes: Any) -> HoldTrigger:
-    made = HoldTrigger(
-        **{"dag_id": DAG, "label": "passed", "full_hash": NEW.full_hash, "poll": 0.01, **changes}
-    )
-    path, fields = made.serialize()
-    assert path == "rdo_promoter.triggers.hold.HoldTrigger"
-    return HoldTrigger(**json.loads(json.dumps(fields)))
-
-
-async def woken(waits: HoldTrigger) -> Any:
-    return await anext(waits.run())
-
-
-async def still_waits(task: asyncio.Task[Any]) -> None:
-    """Give the trigger some polls."""
-    await asyncio.wait([task], timeout=0.1)
-    assert not task.done()
-
-
-@pytest.mark.parametrize("then", ["lifted", "marked bad"])
-def test_the_trigger_wakes_when_the_hold_is_lifted_or_waiting_is_in_vain(then: str) -> None:
-    async def story() -> None:
-        entry = held("passed")
-        task = asyncio.create_task(woken(trigger()))
-        await still_waits(task)
-        lift(entry) if then == "lifted" else bad()
-        event = await asyncio.wait_for(task, 10)
-        assert event.payload["woken"] in ("nothing is held any more", "the build is marked bad")
-
-    asyncio.run(story())
-
-
-def test_the_trigger_wakes_when_the_hold_expires() -> None:
-    async def story() -> None:
-        held("passed", expires=int(time.time()) + 2)
-        task = asyncio.create_task(woken(trigger()))
-        await still_waits(task)
-        await asyncio.wait_for(task, 10)
-
-    asyncio.run(story())
-
-
-def test_a_ledger_that_does_not_answer_frees_nobody(tmp_path: Path) -> None:
-    async def story() -> None:
-        task = asyncio.create_task(woken(trigger()))
-        away = (tmp_path / "ledger").rename(tmp_path / "away")
-        await still_waits(task)
-        away.rename(tmp_path / "ledger")
-        await asyncio.wait_for(task, 10)
-
-    asyncio.run(story())
-
-
-def test_the_trigger_wakes_when_somebody_else_moves_the_label() -> None:
-    waits = trigger(where=["dlrn", "repo", "testing", "passed"], holder=OLD.full_hash)
-    nobody = Decisions(holds=(held("passed"),))
-    for holder, why in ((None, None), (OLD, None), (NEW, "passed moved")):
-        labels = Labels(holder=Standing(holder, 5) if holder else None)
-        assert waits.why(nobody, labels) == why
+    monkeypatch.setattr(promote, "check_order", superseded)
+    monkeypatch.setattr(kept, "observe", lambda *_, **__: None)
+    monkeypatch.setattr(kept, "moved_so_far", lambda *_: ("registry rdo: 3 of 4 tags",))
+    here = context()
+    if not begun:
+        with pytest.raises(AirflowSkipException, match="superseded by"):
+            make().execute(here)
+        return
+    ledger().append(planned())
+    with pytest.raises(AirflowFailException, match="registry rdo: 3 of 4 tags"):
+        make().execute(here)
+    said = str(here["ti"].pushed["reason"])
+    assert said.endswith(f"Promote {OLD.full_hash} in this Dag, which takes these along")

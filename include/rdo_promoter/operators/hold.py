@@ -9,24 +9,22 @@ the Dag: a release that was renamed moves the same label.
 from __future__ import annotations
 
 import json
-import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Asset, Context
-from airflow.sdk.exceptions import AirflowRescheduleException
-from airflow.sdk.timezone import utcnow
 from pydantic import JsonValue
 
 from rdo_promoter.engine import promote
+from rdo_promoter.errors import SupersededError
 from rdo_promoter.hooks.ledger import ledger
 from rdo_promoter.model.build import Build, build_from_json
 from rdo_promoter.model.ledger import by_hand
 from rdo_promoter.model.promotion import Promotion
 from rdo_promoter.operators.base import Result, fail, is_dry_run, run_build
-from rdo_promoter.operators.kept import PatientOperator
+from rdo_promoter.operators.kept import PatientOperator, begun
 
 #: Its state store names the holder of each label; nothing is ever published for it.
 HOLDERS = Asset(name="rdo-promoter/holders", uri="x-rdo-promoter://holders", group="rdo-promoter")
@@ -35,8 +33,6 @@ HOLDERS = Asset(name="rdo-promoter/holders", uri="x-rdo-promoter://holders", gro
 _ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 #: States in which a worker runs a task, or will whatever becomes of its Dag.
 _AT_WORK = frozenset({"queued", "running", "restarting"})
-#: A reschedule after less fails now and then: Airflow may see the task before it took in the last one.
-_LOOK_AGAIN = 15.0
 
 
 def holder_key(repo_url: str, label: str) -> str:
@@ -136,7 +132,7 @@ def still_works(states: Mapping[str, str | None], hold: str) -> bool:
     :param hold: id of the group's `hold` task.
     """
     plan = f"{hold.removesuffix('hold')}plan"
-    waits = states.get(plan) == "deferred"
+    waits = states.get(plan) == "up_for_reschedule"
     apart = (hold, plan) if waits else (hold,)
     if any(state is not None and state not in _ENDED for name, state in states.items() if name not in apart):
         return True
@@ -190,18 +186,31 @@ class PromotionOperator(PatientOperator):
             )
         self.let_by_hand(context)
 
+    @contextmanager
+    def telling_what_is_half_done(self, context: Context, promotion: Promotion) -> Iterator[None]:
+        """Fail a promotion that is superseded when some of its labels have moved: skipped, nobody would look.
+
+        :param promotion: the promotion.
+        """
+        try:
+            yield
+        except SupersededError as error:
+            moved = () if is_dry_run(context) else begun(self.dag_id, promotion, self.services)
+            if not moved:
+                raise
+            lines = "".join(f"\n  - {line}" for line in moved)
+            raise fail(
+                context,
+                f"{promotion.subject}: {error}, and this promotion has moved:{lines}\n"
+                f"Promote {error.by} in this Dag, which takes these along",
+            ) from error
+
     def let_by_hand(self, context: Context) -> None:
         """Come back later when somebody promotes to the label without Airflow."""
         plans = ledger().unfinished(self.dag_id, self.coordinates["label"])
         if theirs := by_hand(plans, now=self.services.dlrn.now()):
             what = f"{theirs.by} promotes {theirs.build.full_hash} on the command line"
             raise self.later(f"{run_build(context).short} {what}; looking again soon")
-
-    def later(self, why: str) -> AirflowRescheduleException:
-        """Return the exception that lets the task come back."""
-        self.log.info("%s", why)
-        later = timedelta(seconds=_LOOK_AGAIN + random.uniform(0, 5))  # noqa: S311 - jitter, no secret
-        return AirflowRescheduleException(utcnow() + later)  # type: ignore[no-untyped-call]
 
     def store(self, context: Context) -> Any:
         """Return the state store that names the holders."""
@@ -225,7 +234,8 @@ class HoldOperator(PromotionOperator):
     def act(self, context: Context) -> Result:
         """Hold the label, or come back later."""
         promotion = self.promotion(context)
-        promote.check_order(promotion, self.services)
+        with self.telling_what_is_half_done(context, promotion):
+            promote.check_order(promotion, self.services)
         self.heed_promotion(context, promotion)
         if is_dry_run(context):
             return {"dry_run": True}

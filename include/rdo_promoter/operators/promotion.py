@@ -37,9 +37,12 @@ class PlanOperator(PromotionOperator):
         promotion, dry_run = self.promotion(context), is_dry_run(context)
         if not dry_run:
             # Whoever waited here for people finds out first whether there is anything left to win.
-            promote.check_order(promotion, self.services)
+            with self.telling_what_is_half_done(context, promotion):
+                promote.check_order(promotion, self.services)
+            self.heed_promotion(context, promotion)
             self.guard(context)
-        found = (promote.look if dry_run else promote.preflight)(promotion, self.services)
+        with self.telling_what_is_half_done(context, promotion):
+            found = (promote.look if dry_run else promote.preflight)(promotion, self.services)
         short, plan = promotion.build.short, found.plan
         self.log.info("%s %s by %s: %s", short, promotion.label, self.made_from, plan.summary())
         for change in plan.changes:
