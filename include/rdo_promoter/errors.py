@@ -5,6 +5,7 @@ Every message says what, where, why, and what to do. The branch says what a call
     PromoterError
     +-- TransientError             try again, nothing is known to be wrong for good
     |   +-- ServiceError           no answer, a time-out, a 5xx or a 429
+    |   +-- MissingConnectionError Airflow has no such Connection, or cannot tell
     +-- PermanentError             trying again gives the same answer; a person has to act
     |   +-- ConfigError            a release file, a Connection or a form is wrong
     |   +-- AuthError              not logged in, or not allowed
@@ -40,6 +41,14 @@ class ServiceError(TransientError):
     def __init__(self, message: str, *, status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
+
+
+class MissingConnectionError(TransientError):
+    """Airflow says that a Connection does not exist.
+
+    It says so, too, when its API server or a secrets backend does not answer (3.3.2). Where a stage begins
+    that is a refusal; whoever is at work already, and had the Connection then, tries again.
+    """
 
 
 class PermanentError(PromoterError):

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from lab.lab import Lab
-from rdo_promoter.errors import PermanentError
+from rdo_promoter.errors import MissingConnectionError, PermanentError
 from rdo_promoter.hooks.dlrn import DlrnHook
 from rdo_promoter.hooks.image_server import ImageServerHook
 from rdo_promoter.hooks.registry import RegistryHook
@@ -297,8 +297,9 @@ def test_it_is_told_when_it_is_opened(lab: Lab, monkeypatch: pytest.MonkeyPatch,
             if value is not None
         }
         monkeypatch.setenv(variable, json.dumps({**fields, "extra": extra, **case.changes}))
-    with pytest.raises(PermanentError) as refused:
+    with pytest.raises((PermanentError, MissingConnectionError)) as refused:
         enter(lab, case.connection)
+    assert isinstance(refused.value, MissingConnectionError) == (case.changes is None)
     said = str(refused.value)
     for part in case.said:
         assert part in said

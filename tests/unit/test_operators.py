@@ -19,7 +19,13 @@ from airflow.sdk.exceptions import (
 
 from rdo_promoter.engine import promote
 from rdo_promoter.engine.candidate import CandidateRules
-from rdo_promoter.errors import AuthError, ConflictError, ServiceError, SupersededError
+from rdo_promoter.errors import (
+    AuthError,
+    ConflictError,
+    MissingConnectionError,
+    ServiceError,
+    SupersededError,
+)
 from rdo_promoter.hooks.ledger import ledger
 from rdo_promoter.model.build import DlrnHash
 from rdo_promoter.model.ledger import BY_HAND, Planned, give_up
@@ -233,8 +239,11 @@ def test_a_claim_that_was_cut_off_looks_at_the_former_holder_again(hold: Any) ->
         ({"hold": "failed", "plan": "upstream_failed"}, False),
         ({"hold": "success", "plan": "skipped", "dlrn": "skipped"}, False),
         ({"hold": None, "plan": "success", "dlrn": "running"}, True),
-        ({"hold": "success", "plan": "deferred", "dlrn": None}, False),  # waits for people, not for us
-        ({"hold": "success", "plan": "deferred", "dlrn": "running"}, True),
+        (
+            {"hold": "success", "plan": "up_for_reschedule", "dlrn": None},
+            False,
+        ),  # waits for people, not for us
+        ({"hold": "success", "plan": "up_for_reschedule", "dlrn": "running"}, True),
     ],
 )
 def test_whether_a_former_holder_still_works(states: dict[str, str | None], works: bool) -> None:
@@ -520,3 +529,18 @@ def test_a_stage_alone_starts_from_what_holds_its_source() -> None:
 def test_a_stage_whose_source_the_build_never_held_says_what_to_run() -> None:
     with pytest.raises(AirflowFailException, match="run the stage that promotes to current-rdo first"):
         start(context(stages=["phase2"]))
+
+
+@pytest.mark.parametrize("begins", [False, True])
+def test_a_connection_that_is_gone_is_a_refusal_only_where_a_stage_begins(begins: bool) -> None:
+    """Airflow says the same when its API server or a secrets backend does not answer for a moment."""
+    pinned = made(PinBuildOperator, source="consistent", candidate_label="testing")
+    task = pinned if begins else made(CandidateOperator, rules=RULES, source="consistent")
+
+    def gone() -> None:
+        raise MissingConnectionError("Connection 'dlrn' does not exist: create it")
+
+    here = context()
+    with pytest.raises(AirflowFailException if begins else MissingConnectionError, match="create it"):
+        task.guarded(here, gone)
+    assert here["ti"].pushed == ({"reason": "Connection 'dlrn' does not exist: create it"} if begins else {})

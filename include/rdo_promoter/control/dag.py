@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import DownstreamTasksSkipped
 
 from rdo_promoter.control.decide import decide
 from rdo_promoter.control.wish import Act, Wish, check, labels_of
-from rdo_promoter.errors import ConfigError, PermanentError
+from rdo_promoter.errors import ConfigError, MissingConnectionError, PermanentError
 from rdo_promoter.hooks.ledger import ledger
 from rdo_promoter.operators.base import Result, fail, form, skip
 from rdo_promoter.release import BrokenRelease, Release, load_releases, releases_folder
@@ -98,7 +98,7 @@ class ControlOperator(BaseOperator):
         """Do the task's part; what a person has to write otherwise fails it without a retry."""
         try:
             return self.act_on(context, self._release(str(form(context)["release"])))
-        except PermanentError as error:
+        except (PermanentError, MissingConnectionError) as error:
             raise fail(context, str(error)) from error
 
     @abstractmethod

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from rdo_promoter.engine.services import Services
-from rdo_promoter.errors import PermanentError, TransientError
+from rdo_promoter.errors import MissingConnectionError, PermanentError, TransientError
 from rdo_promoter.model.clock import SKEW_MAX
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def check_access(
     for door, knock in doors.items():
         try:
             knock()
-        except PermanentError as error:
+        except (PermanentError, MissingConnectionError) as error:
             problems.append(_named(door, error))
         except TransientError as error:
             notes.append(_named(door, error))

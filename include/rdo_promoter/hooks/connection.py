@@ -12,7 +12,7 @@ from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from rdo_promoter.errors import ConfigError
+from rdo_promoter.errors import ConfigError, MissingConnectionError
 
 
 class Extra(BaseModel):
@@ -45,12 +45,13 @@ AnyExtra = TypeVar("AnyExtra", bound=Extra)
 def get_connection(conn_id: str, conn_types: Collection[str]) -> Connection:
     """Return a Connection of one of the types.
 
-    :raises ConfigError: when it does not exist or has another type.
+    :raises MissingConnectionError: when Airflow says that it does not exist.
+    :raises ConfigError: when it has another type.
     """
     try:
         connection: Connection = BaseHook.get_connection(conn_id)
     except AirflowNotFoundException as error:
-        raise ConfigError(
+        raise MissingConnectionError(
             f"Connection '{conn_id}' does not exist: create it under Admin > Connections with type "
             f"{' or '.join(conn_types)}, or set AIRFLOW_CONN_{conn_id.upper()}"
         ) from error

@@ -11,7 +11,7 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from rdo_promoter.errors import PermanentError, SupersededError, said
+from rdo_promoter.errors import MissingConnectionError, PermanentError, SupersededError, said
 from rdo_promoter.hooks.services import ConnectionServices
 from rdo_promoter.model.build import Build, build_from_json
 from rdo_promoter.triggers.names import BUILD_KEY, BUILD_TASK, REASON_KEY
@@ -71,6 +71,9 @@ class PromoterOperator(BaseOperator):
 
     ui_color = "#eef3f8"
 
+    #: Whether it comes before a stage knocks at every door: a Connection that is missing there is not there.
+    begins = False
+
     def __init__(self, *, services: ConnectionServices, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.services = services
@@ -90,6 +93,10 @@ class PromoterOperator(BaseOperator):
             raise skip(context, str(error)) from error
         except PermanentError as error:
             raise fail(context, f"{type(error).__name__}: {said(error)}") from error
+        except MissingConnectionError as error:
+            if self.begins:
+                raise fail(context, str(error)) from error
+            raise
 
     @abstractmethod
     def act(self, context: Context) -> Result | None:

@@ -42,6 +42,8 @@ class PinBuildOperator(PromoterOperator):
     :param candidate_label: the label that CI tests: a build that held it is not new.
     """
 
+    begins = True
+
     def __init__(self, *, source: str, candidate_label: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.source = source
@@ -101,6 +103,8 @@ class StartStageOperator(PromoterOperator):
     :param before: the last task of each stage before it, by the stage's name.
     :param labels: the labels that the stage moves in DLRN.
     """
+
+    begins = True
 
     def __init__(
         self, *, stage: str, source: str, before: Mapping[str, str], labels: Sequence[str] = (), **kwargs: Any
