@@ -148,6 +148,13 @@ def test_without_an_answer_it_is_not_approved(world: World) -> None:
     assert ledger().decisions(DAG) == []
 
 
+def test_a_question_that_was_closed_by_what_is_no_more_stays_open(world: World) -> None:
+    """A mark that was lifted: what the trigger saw is no more, and the time is not over."""
+    with pytest.raises(TaskDeferred) as waits:
+        operator().execute_complete(context(), {"closed": True}, until=world.now + 1)
+    assert waits.value.kwargs == {"until": world.now + 1}
+
+
 @pytest.mark.parametrize("event", [{"closed": True}, answer(Answer.APPROVE)])
 def test_a_build_that_nobody_can_save_ends_as_skipped_whatever_was_answered(
     world: World, event: dict[str, Any]

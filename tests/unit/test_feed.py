@@ -95,6 +95,23 @@ def test_other_keys_and_other_loops_have_feeds_of_their_own() -> None:
     assert [len(source.asked) for source in sources] == [1, 2, 1]
 
 
+def test_what_was_asked_before_a_moment_is_told_from_what_was_asked_since() -> None:
+    source = Counter()
+
+    async def test() -> None:
+        bell = asyncio.Event()
+        with join("key", source, service="s", name="n", poll=0.02, bell=bell) as feed:
+            await until(bell, lambda: feed.answer is not None)
+            moment = asyncio.get_running_loop().time()
+            seen = len(source.asked)
+            assert feed.since(moment) is None
+            assert feed.since(feed.asked_at) == feed.answer
+            await until(bell, lambda: feed.since(moment) is not None)
+            assert (feed.since(moment) or 0) > seen
+
+    run(test)
+
+
 def test_an_error_is_kept_and_asking_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     source = Counter(None, ServiceError("no answer"), ServiceError("no answer"))
 

@@ -14,7 +14,7 @@ from rdo_promoter.model.build import DlrnHash
 from rdo_promoter.model.decisions import WAIVER_TIME, Answer, Answered, Decisions, Waived, in_force
 from rdo_promoter.model.order import Standing
 from rdo_promoter.model.votes import Vote
-from rdo_promoter.operators.gate_question import entries, question
+from rdo_promoter.operators.gate_question import entries, question, why_not
 from rdo_promoter.operators.question import WAIT_ON, Reply, read_reply
 from rdo_promoter.triggers.gate import Call, GateTrigger, call
 from rdo_promoter.triggers.outcome import Finding, Known, Labels, Votes, find
@@ -23,6 +23,7 @@ from tests.unit.test_decisions import answered, waived
 from tests.unit.test_job_trigger import OTHER, OURS, SINCE, vote
 
 EARLY, LATE = SINCE + 60, SINCE + WITHIN
+BUG = "https://bugs.launchpad.net/bugs/1800000"
 TWO: dict[str, Any] = {"jobs": ("a", "b"), "alternatives": {"b": ("other",)}}
 PASS = [vote("a", True), vote("b", True)]
 
@@ -199,6 +200,56 @@ MOMENT = datetime(2019, 3, 14, 15, 9, 26, tzinfo=UTC)
 )
 def test_what_airflow_hands_over(event: dict[str, Any], read: Reply | None) -> None:
     assert read_reply(event) == read
+
+
+@pytest.mark.parametrize(
+    ("hours", "seconds"),
+    [
+        (None, WAIT_ON),
+        ("", WAIT_ON),
+        (0.5, 1_800),
+        ("2", 7_200),
+        (720, 30 * 86_400),
+        (720.1, None),
+        (2_000_000, None),
+        (0, None),
+        (-1, None),
+        ("x", None),
+        ("nan", None),
+        ("inf", None),
+        ([1], None),
+    ],
+)
+def test_hours_that_are_none_are_told(hours: object, seconds: int | None) -> None:
+    """Airflow's API stores whatever is sent as the form's fields."""
+    read = read_reply(
+        {
+            "chosen_options": ["Wait on"],
+            "params_input": {"hours": hours},
+            "responded_at": MOMENT,
+            "responded_by_user": {"id": "7", "name": "ada"},
+        }
+    )
+    assert read is not None
+    assert read.seconds == seconds
+    assert (why_not(read) is None) == (seconds is not None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"answer": Answer.WAIVE, "reason": ""}, "'' is no reason to waive a job: write the link of a bug"),
+        ({"answer": Answer.WAIVE, "reason": "flaky"}, "'flaky' is no reason to waive a job"),
+        ({"answer": Answer.WAIVE, "reason": "javascript:x"}, "is no reason to waive a job"),
+        ({"answer": Answer.WAIVE, "reason": BUG, "by": "Anonymous"}, "Anonymous is nobody who could waive"),
+        ({"answer": Answer.WAIVE, "reason": BUG}, None),
+        ({"answer": Answer.WAIT, "seconds": None}, "hours: write how long to wait on, as a number up to 720"),
+        ({"answer": Answer.REJECT, "reason": ""}, None),
+    ],
+)
+def test_which_answers_count(changes: dict[str, Any], said: str | None) -> None:
+    problem = why_not(reply(**changes))
+    assert problem is None if said is None else said in str(problem)
 
 
 def test_builds_of_others_are_untouched() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -201,6 +202,13 @@ def test_without_the_ledger_only_a_pass_ends_waiting() -> None:
     passed = job_outcome(TERMS, JOB, OURS, SINCE, known([vote(JOB, True)], None, LATE, None))
     assert passed is not None
     assert passed.end is End.PASSED
+
+
+@pytest.mark.parametrize(("run_id", "end"), [("run 1", End.REJECTED), ("run 2", None), (None, End.REJECTED)])
+def test_who_gave_the_build_up_in_another_run_decided_nothing(run_id: str | None, end: End | None) -> None:
+    decisions = in_force([dataclasses.replace(answered(Answer.REJECT, 910, **GATE), run_id="run 1")])
+    found = job_outcome(TERMS, JOB, OURS, SINCE, known([], QUIET, EARLY, decisions), run_id=run_id)
+    assert (found.end if found else None) is end
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,9 @@ class ApproveOperator(PromoterOperator):
     def _answered(self, context: Context, reply: Reply | None, until: int) -> Result:
         build = run_build(context)
         if reply is None:
-            self._look(context, build)
+            if self._look(context, build).votes.now < until:
+                # What closed the question is no more, a mark that was lifted for example.
+                return self._wait(build, until)
             close(context)
             raise self._refused(
                 context, build, f"nobody has approved it until {utc(until)}: clear this task to ask again"

@@ -12,14 +12,16 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.execution_time.context import NEVER_EXPIRE
 from pydantic import JsonValue
 
+from rdo_promoter.errors import TransientError
 from rdo_promoter.hooks.decisions import DecisionsReader
 from rdo_promoter.hooks.ledger import ledger
 from rdo_promoter.model.build import Build
 from rdo_promoter.model.clock import utc
 from rdo_promoter.model.decisions import Answer, Decisions, Doomed
+from rdo_promoter.model.text import one_line
 from rdo_promoter.model.verdict import JobState
 from rdo_promoter.operators.base import PromoterOperator, Result, fail, is_dry_run, run_build, skip
-from rdo_promoter.operators.gate_question import entries, question
+from rdo_promoter.operators.gate_question import entries, question, why_not
 from rdo_promoter.operators.question import Reply, close, give_up, keep_open, read_reply, was_given_up
 from rdo_promoter.operators.why import log_why
 from rdo_promoter.triggers.dlrn import LabelsSource
@@ -106,15 +108,22 @@ class GateOperator(PromoterOperator):
 
     def _decide(self, context: Context, asked: Asked) -> Result:
         build = run_build(context)
-        known, finding = self._look(build)
+        store = context["task_state_store"]
+        said = bool(store.get(_DOOMED_SAID))
+        try:
+            known, finding = self._look(build)
+        except TransientError as error:
+            if is_dry_run(context):
+                raise
+            # A try is not spent on it: a gate waits for days, and then nine of them are nothing.
+            self.log.warning("%s %s; waiting goes on", build.short, one_line(str(error)))
+            return self._wait(build, asked, doomed_said=said)
         for key, address in links(votes=known.votes.page).items():
             context["ti"].xcom_push(key=key, value=address)
         self._report(build, finding, known)
         if is_dry_run(context):
             self._explain(build, finding, known)
             return {"dry_run": True, "met": finding.verdict.met, "summary": finding.summary()}
-        store = context["task_state_store"]
-        said = bool(store.get(_DOOMED_SAID))
         # Whoever is called wants to know why; once, while the gate looks on with its question open.
         if (finding.late and not asked.jobs) or (finding.verdict.doomed and not said):
             self._explain(build, finding, known)
@@ -132,6 +141,8 @@ class GateOperator(PromoterOperator):
         if finding.late:
             self._check_not_given_up(context, build, known)
             asked = self._ask(context, build, finding, asked)
+        if not asked.jobs:
+            self.log.info("%s waits until %s", build.short, utc(finding.until))
         return self._wait(build, asked, doomed_said=said)
 
     def _explain(self, build: Build, finding: Finding, known: Known) -> None:
@@ -246,8 +257,10 @@ class GateOperator(PromoterOperator):
     def _take(self, context: Context, reply: Reply, asked: Sequence[str]) -> None:
         """Write down what a person answered; a rejection ends the task."""
         build, now = run_build(context), self.services.dlrn.now()
-        if reply.answer is Answer.WAIVE and not reply.reason:
-            self.log.warning("%s %s waived without a reason, which does not count", build.short, reply.by)
+        if problem := why_not(reply):
+            self.log.warning(
+                "%s what %s answered does not count: %s", build.short, reply.by, one_line(problem)
+            )
             close(context)
             return
         run, gate = context["run_id"], self.terms.gate
@@ -257,8 +270,9 @@ class GateOperator(PromoterOperator):
         ):
             book.append(entry)
         close(context)
-        self.log.info("%s %s answered %r: %s", build.short, reply.by, str(reply.answer), reply.reason)
+        reason = one_line(reply.reason)
+        self.log.info("%s %s answered %r: %s", build.short, reply.by, str(reply.answer), reason)
         if reply.answer is Answer.REJECT:
             give_up(context)
-            why = reply.reason or "no reason given"
+            why = reason or "no reason given"
             raise fail(context, f"{build.full_hash} is not promoted, as {reply.by} decided: {why}")

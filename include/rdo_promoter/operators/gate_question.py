@@ -8,10 +8,11 @@ from typing import Any
 from rdo_promoter.model.build import Build
 from rdo_promoter.model.clock import utc
 from rdo_promoter.model.decisions import WAIVER_TIME, Answer, Answered, Decision, Waived
-from rdo_promoter.model.text import markdown, web_address
+from rdo_promoter.model.text import markdown, one_line, web_address
 from rdo_promoter.model.verdict import JobResult
-from rdo_promoter.operators.question import Question, Reply, hours_field, reason_field
+from rdo_promoter.operators.question import NOBODY, Question, Reply, hours_field, reason_field
 from rdo_promoter.triggers.outcome import Finding
+from rdo_promoter.triggers.terms import LONGEST_WAIT
 
 
 def question(build: Build, finding: Finding, *, within: int) -> Question:
@@ -47,12 +48,26 @@ def question(build: Build, finding: Finding, *, within: int) -> Question:
     )
 
 
+def why_not(reply: Reply) -> str | None:
+    """Say why an answer does not count, None when it does: Airflow's API checks no field of a form.
+
+    :param reply: the answer.
+    """
+    if reply.answer is Answer.WAIVE and not web_address(reply.reason):
+        return f"{reply.reason!r} is no reason to waive a job: write the link of a bug"
+    if reply.answer is Answer.WAIVE and reply.by in NOBODY:
+        return f"{reply.by} is nobody who could waive a job: answer with an account of your own"
+    if reply.answer is Answer.WAIT and reply.seconds is None:
+        return f"hours: write how long to wait on, as a number up to {LONGEST_WAIT // 3600}"
+    return None
+
+
 def entries(
     reply: Reply, asked: Sequence[str], *, dag_id: str, build: Build, run: str, gate: str, now: int
 ) -> list[Decision]:
     """Return what an answer leaves in the ledger: the waivers first, so that none is lost on the way.
 
-    :param reply: the answer.
+    :param reply: the answer, one that counts.
     :param asked: the jobs that the question was about.
     :param dag_id: the release's Dag.
     :param build: the build.
@@ -65,7 +80,7 @@ def entries(
         "at": reply.at,
         "by": reply.by,
         "via": "airflow",
-        "reason": reply.reason,
+        "reason": one_line(reply.reason),
         "full_hash": build.full_hash,
     }
     jobs = asked if reply.answer is Answer.WAIVE else ()
@@ -77,7 +92,7 @@ def entries(
             task_id=gate,
             question=f"not passed: {', '.join(asked)}",
             answer=reply.answer,
-            until=now + reply.seconds if reply.answer is Answer.WAIT else None,
+            until=now + reply.seconds if reply.answer is Answer.WAIT and reply.seconds else None,
         ),
     ]
 

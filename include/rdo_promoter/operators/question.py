@@ -12,6 +12,7 @@ from airflow.sdk.execution_time.context import NEVER_EXPIRE
 from airflow.sdk.execution_time.hitl import HITLUser, upsert_hitl_detail
 
 from rdo_promoter.model.decisions import Answer
+from rdo_promoter.triggers.terms import LONGEST_WAIT
 
 #: Until when a task's question is open, in its state store; kept until it is answered.
 _OPEN_UNTIL = "question_open_until"
@@ -49,14 +50,14 @@ class Reply:
     :param by: who answered, as Airflow knows the person.
     :param at: when, in seconds since the epoch.
     :param reason: what was written as the reason.
-    :param seconds: for how long to wait on.
+    :param seconds: for how long to wait on; None when what was written is no such time.
     """
 
     answer: Answer
     by: str
     at: int
     reason: str = ""
-    seconds: int = WAIT_ON
+    seconds: int | None = WAIT_ON
 
 
 def reason_field(what: str) -> Param:
@@ -73,7 +74,7 @@ def hours_field() -> Param:
         WAIT_ON / 3600,
         type="number",
         minimum=0.01,
-        maximum=24 * 30,
+        maximum=LONGEST_WAIT / 3600,
         title="Hours",
         description=f"How long to wait on; counts for {Answer.WAIT!s} alone.",
     )
@@ -140,14 +141,28 @@ def read_reply(event: Mapping[str, Any]) -> Reply | None:
         return None
     form, user, at = event.get("params_input") or {}, event.get("responded_by_user"), event["responded_at"]
     moment = at if isinstance(at, datetime) else datetime.fromisoformat(str(at))
-    hours = form.get("hours")
     return Reply(
         Answer(event["chosen_options"][0]),
         by=_name(user),
         at=int(moment.timestamp()),
         reason=str(form.get("reason") or "").strip(),
-        seconds=int(float(hours) * 3600) if hours else WAIT_ON,
+        seconds=_seconds(form.get("hours")),
     )
+
+
+def _seconds(hours: Any) -> int | None:
+    """Read for how long to wait on: Airflow's form checks it, its API (3.3.2) takes whatever is sent."""
+    if hours is None or hours == "":
+        return WAIT_ON
+    try:
+        seconds = float(hours) * 3600
+    except (TypeError, ValueError):
+        return None
+    return int(seconds) if 0 < seconds <= LONGEST_WAIT else None
+
+
+#: What a user is called whom nobody knows.
+NOBODY = frozenset({"nobody", "Anonymous"})
 
 
 def _name(user: Any) -> str:

@@ -19,7 +19,7 @@ from rdo_promoter.triggers.job import is_true, xcoms
 from rdo_promoter.triggers.links import LogLink, VotesLink
 from rdo_promoter.triggers.names import BUILD_KEY, BUILD_TASK, REASON_KEY, pull
 from rdo_promoter.triggers.outcome import End, Known, Outcome, dry_outcome, job_outcome
-from rdo_promoter.triggers.terms import Terms, read_build, read_since
+from rdo_promoter.triggers.terms import LONGEST_WAIT, Terms, read_build, read_since
 from rdo_promoter.triggers.zuul import votes_source
 
 BUILD = pull(BUILD_TASK, BUILD_KEY)
@@ -63,7 +63,7 @@ class JobSensor(BaseOperator):
         **kwargs: Any,
     ) -> None:
         # A failed job takes a try each time it is looked at: the deadline has to come before the last one.
-        longest = terms.within + (terms.answer_within if terms.ask else 0)
+        longest = terms.within + (terms.answer_within + LONGEST_WAIT if terms.ask else 0)
         kwargs["retries"] = math.ceil(longest / look_again) + SPARE_TRIES
         kwargs["retry_delay"] = timedelta(seconds=look_again)
         kwargs["retry_exponential_backoff"] = 0

@@ -43,14 +43,12 @@ class ApprovalTrigger(BaseTrigger):
         terms, build = Terms.from_json(self.terms), build_from_json(self.build)
 
         def is_closed(known: Known) -> bool:
-            if known.labels is None or known.decisions is None:
-                return False
             return known.votes.now >= self.until or find(terms, build, self.since, known).lost is not None
 
         if answer := await answer_so_far(self.task_instance):
             yield TriggerEvent(answer)  # type: ignore[no-untyped-call]  # as above
             return
-        with listen(terms, build) as listening:
+        with listen(terms, build, anew=True) as listening:
             self.log.info("%s waiting for an approval until %s", build.short, utc(self.until))
             await wait_until(listening, self.log, is_closed)
         yield TriggerEvent({"closed": True})  # type: ignore[no-untyped-call]  # as above

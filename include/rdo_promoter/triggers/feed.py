@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import math
 import random
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -54,6 +55,8 @@ class Feed(Generic[Answer]):
         self.poll = poll
         #: The last answer, None before the first.
         self.answer: Answer | None = None
+        #: When it was asked for, by the clock of the event loop.
+        self.asked_at = -math.inf
         #: Why the last question was not answered, None when it was.
         self.error: TransientError | None = None
         #: What ended the feed for good.
@@ -68,6 +71,13 @@ class Feed(Generic[Answer]):
     def add(self, bell: asyncio.Event) -> None:
         """Ring the bell at each answer and each error from now on."""
         self._bells.append(bell)
+
+    def since(self, moment: float) -> Answer | None:
+        """Return the answer if it was asked for at a moment or later: what was written before is in it.
+
+        :param moment: by the clock of the event loop.
+        """
+        return self.answer if self.asked_at >= moment else None
 
     def remove(self, bell: asyncio.Event) -> None:
         """No longer ring the bell; without any, the loop ends after one more interval."""
@@ -102,6 +112,7 @@ class Feed(Generic[Answer]):
         self._ring()
 
     async def _ask(self, loop: asyncio.AbstractEventLoop) -> None:
+        asked_at = loop.time()
         try:
             self.answer = await loop.run_in_executor(self._pool, self._source.ask)
         except TransientError as error:
@@ -112,6 +123,7 @@ class Feed(Generic[Answer]):
         else:
             if self._failures:
                 log.info("%s: answered again after %d failed questions", self._name, self._failures)
+            self.asked_at = asked_at
             self.error = None
             self._failures = 0
         self._ring()

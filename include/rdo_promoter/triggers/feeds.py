@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -48,6 +49,7 @@ class Listening:
     :param build: the build.
     :param feeds: those of votes, labels and decisions.
     :param bell: rung at each answer and each error.
+    :param since: what was asked for before is not known, by the clock of the event loop.
     :param ci: that of the pipeline, None when it is not known; nobody waits for it.
     """
 
@@ -56,9 +58,11 @@ class Listening:
         build: Build,
         feeds: tuple[Feed[Votes], Feed[Labels], Feed[Decisions]],
         bell: asyncio.Event,
+        since: float,
         ci: Feed[Sighting] | None = None,
     ) -> None:
         self._ci = ci
+        self._since = since
         self._build = build
         self._votes, self._labels, self._decisions = feeds
         self._bell = bell
@@ -67,10 +71,11 @@ class Listening:
     @property
     def known(self) -> Known | None:
         """What is known of the build, None before its votes are."""
-        if self._votes.answer is None:
+        votes = self._votes.since(self._since)
+        if votes is None:
             return None
         ci = self._ci.answer if self._ci is not None else None
-        return Known(self._votes.answer, self._labels.answer, self._decisions.answer, ci)
+        return Known(votes, self._labels.since(self._since), self._decisions.since(self._since), ci)
 
     async def news(self, log: Log, *, first: bool) -> None:
         """Wait until something may have changed; say once that somebody does not answer.
@@ -98,13 +103,16 @@ class Listening:
 
 
 @contextmanager
-def listen(terms: Terms, build: Build) -> Iterator[Listening]:
+def listen(terms: Terms, build: Build, *, anew: bool = False) -> Iterator[Listening]:
     """Join the feeds about a build, and leave them at the end of the `with` block.
 
     :param terms: what is waited for.
     :param build: the build.
+    :param anew: know nothing but what is asked for from now on: a task that has just looked itself knows more
+        than an answer of a minute ago, and would be woken by that again and again.
     """
     where, bell, ci = terms.where, asyncio.Event(), terms.ci
+    since = asyncio.get_running_loop().time() if anew else -math.inf
     conn_id = where.dlrn_conn_id
     deciding = ci.zuul_conn_id if ci and ci.decides else conn_id
     with (
@@ -134,10 +142,10 @@ def listen(terms: Terms, build: Build) -> Iterator[Listening]:
         ) as decisions,
     ):
         if ci is None or ci.decides:
-            yield Listening(build, (votes, labels, decisions), bell)
+            yield Listening(build, (votes, labels, decisions), bell, since)
             return
         with join_pipeline(ci.zuul_conn_id, ci.pipeline.name, poll=terms.poll, bell=bell) as pipeline:
-            yield Listening(build, (votes, labels, decisions), bell, pipeline)
+            yield Listening(build, (votes, labels, decisions), bell, since, pipeline)
 
 
 async def wait_until(listening: Listening, log: Log, done: Callable[[Known], bool]) -> Known:

@@ -11,7 +11,6 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from rdo_promoter.model.build import Build, build_from_json
-from rdo_promoter.model.clock import utc
 from rdo_promoter.triggers.answer import answer_so_far
 from rdo_promoter.triggers.feeds import listen, wait_until
 from rdo_promoter.triggers.outcome import Finding, Known, find
@@ -65,11 +64,8 @@ class GateTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and yield the one event that wakes the gate."""
         terms, build = Terms.from_json(self.terms), build_from_json(self.build)
-        with listen(terms, build) as listening:
-            until = self.until or self.since + terms.within
-            self.log.info(
-                "%s waiting for %d jobs until %s", build.short, len(terms.criteria.jobs), utc(until)
-            )
+        with listen(terms, build, anew=True) as listening:
+            self.log.info("%s waiting for %d jobs", build.short, len(terms.criteria.jobs))
             if self.until is not None and (answer := await answer_so_far(self.task_instance)):
                 yield TriggerEvent(answer)  # type: ignore[no-untyped-call]  # as above
                 return
@@ -84,7 +80,8 @@ class GateTrigger(BaseTrigger):
             yield TriggerEvent({"call": str(woken)})  # type: ignore[no-untyped-call]  # as above
 
     def _call(self, terms: Terms, build: Build, known: Known) -> Call | None:
-        if known.labels is None or known.decisions is None:
+        # Labels are asked about less often, and the gate looks itself at those in any case.
+        if known.decisions is None:
             return None
         finding = find(terms, build, self.since, known)
         late = finding.late if self.until is None else finding.now >= self.until

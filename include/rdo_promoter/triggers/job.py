@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from typing import Any
 
 from airflow.triggers.base import (
@@ -89,7 +90,8 @@ class JobTrigger(BaseTrigger):
         yield event(outcome)
 
     async def _end_of(self, terms: Terms, build: Build, since: int) -> Outcome:
-        decide = dry_outcome if is_true(self.is_dry_run) else job_outcome
+        run_id = self.task_instance.run_id if self.task_instance else None
+        decide = partial(dry_outcome if is_true(self.is_dry_run) else job_outcome, run_id=run_id)
         with listen(terms, build) as listening:
             self.log.info("%s waiting for %s until %s", build.short, self.job, utc(since + terms.within))
 

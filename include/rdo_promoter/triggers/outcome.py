@@ -160,7 +160,9 @@ def find(terms: Terms, build: Build, since: int, known: Known) -> Finding:
     )
 
 
-def job_outcome(terms: Terms, job: str, build: Build, since: int, known: Known) -> Outcome | None:
+def job_outcome(
+    terms: Terms, job: str, build: Build, since: int, known: Known, *, run_id: str | None = None
+) -> Outcome | None:
     """Return how waiting for one of the jobs ends, None when it goes on.
 
     A pass counts whatever the labels say. A failure ends a wait before the deadline only in so far as the
@@ -171,8 +173,9 @@ def job_outcome(terms: Terms, job: str, build: Build, since: int, known: Known) 
     :param build: the build.
     :param since: when it got the candidate label, seconds since the epoch.
     :param known: what is known.
+    :param run_id: the run: who gave the build up in another one decided nothing here; None for any.
     """
-    outcome = _outcome(terms, job, build, since, known)
+    outcome = _outcome(terms, job, build, since, known, run_id=run_id)
     return replace(outcome, page=known.votes.page) if outcome else None
 
 
@@ -194,7 +197,9 @@ def job_in_ci(terms: Terms, job: str, build: Build, since: int, known: Known) ->
     return infer([job], votes.votes, held, known.ci, now=votes.now, promote_job=promote_job).get(job)
 
 
-def _outcome(terms: Terms, job: str, build: Build, since: int, known: Known) -> Outcome | None:
+def _outcome(
+    terms: Terms, job: str, build: Build, since: int, known: Known, *, run_id: str | None
+) -> Outcome | None:
     finding = find(terms, build, since, known)
     result = next(result for result in finding.verdict.results if result.job == job)
     if result.state is JobState.PASSED:
@@ -203,30 +208,39 @@ def _outcome(terms: Terms, job: str, build: Build, since: int, known: Known) -> 
         return _end(End.REPLACED, result, f"replaced by {result.vote.job}")
     if known.labels is None or known.decisions is None:
         return None
-    return _decided(terms, build, finding, result, known.decisions) or _unmet(
+    return _decided(terms, build, finding, result, known.decisions, run_id=run_id) or _unmet(
         terms, build, since, finding, result
     )
 
 
 def _decided(
-    terms: Terms, build: Build, finding: Finding, result: JobResult, decisions: Decisions
+    terms: Terms,
+    build: Build,
+    finding: Finding,
+    result: JobResult,
+    decisions: Decisions,
+    *,
+    run_id: str | None,
 ) -> Outcome | None:
     """Return the end of waiting for a job that makes no difference any more."""
     if result.state is JobState.WAIVED:
         return _end(End.WAIVED, result, str(result.waiver))
     if finding.lost:
         return _end(finding.lost[0], result, finding.lost[1])
-    if rejected := decisions.rejected(build.full_hash, terms.gate):
+    rejected = decisions.rejected(build.full_hash, terms.gate)
+    if rejected and run_id in (None, rejected.run_id):
         return _end(End.REJECTED, result, f"not promoted, as {rejected.by} decided: {rejected.reason}")
     return None
 
 
-def dry_outcome(terms: Terms, job: str, build: Build, since: int, known: Known) -> Outcome:
+def dry_outcome(
+    terms: Terms, job: str, build: Build, since: int, known: Known, *, run_id: str | None = None
+) -> Outcome:
     """Return how a dry run shows a job: by what is known now.
 
     The parameters are those of `job_outcome`.
     """
-    outcome = job_outcome(terms, job, build, since, known)
+    outcome = job_outcome(terms, job, build, since, known, run_id=run_id)
     if outcome is not None and outcome.end in (End.PASSED, End.REPLACED, End.WAIVED):
         return outcome
     verdict = find(terms, build, since, known).verdict

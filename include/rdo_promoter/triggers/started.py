@@ -15,6 +15,7 @@ from rdo_promoter.errors import TransientError
 from rdo_promoter.hooks.engine import engine_of
 from rdo_promoter.hooks.jenkins import JenkinsHook
 from rdo_promoter.model.jobs import ID_NAME
+from rdo_promoter.triggers.answer import SETTLED
 from rdo_promoter.triggers.feed import Source, join
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ class StartedTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and yield the one event that wakes the task."""
         # The task has just looked, and Airflow may not yet have taken in that it waits.
-        await asyncio.sleep(min(self.poll, self._left))
+        # Not at once either when the time is over by this machine's clock and not by the worker's.
+        await asyncio.sleep(min(self.poll, max(self._left, SETTLED)))
         seen = await self._wait()
         yield TriggerEvent({"handle": seen.handle, "lost": seen.lost})  # type: ignore[no-untyped-call]  # as above
 

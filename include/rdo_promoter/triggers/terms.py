@@ -16,6 +16,9 @@ from rdo_promoter.model.votes import VotePolicy
 #: Seconds that a question to a person stays open when nobody says otherwise.
 ANSWER_WITHIN = 86_400
 
+#: Seconds that a person can let a gate wait on, at most.
+LONGEST_WAIT = 30 * 86_400
+
 
 @dataclass(frozen=True, slots=True)
 class Where:
