@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from rdo_promoter.model.decisions import Held, Waived
-from tests.cli.desk import Desk
+from rdo_promoter.model.decisions import Answer, Answered, Held, Waived
+from tests.cli.desk import JOBS, Desk
 from tests.recorded.zuul import PIPELINE, TENANT, RecordedZuul
 from tests.recorded.zuul import build as zuul_build
 
@@ -107,6 +107,26 @@ def test_a_waiver_of_the_ledger_and_a_hold_decide(desk: Desk) -> None:
     (stage,) = found["stages"]
     assert stage["obstacles"][0].startswith(f"{desk.rdo.label} is held by rover since")
     assert (stage["hash"], stage["unblock"], stage["testproject"]) == (build.full_hash, [], "")
+
+
+@pytest.mark.parametrize(
+    ("task", "what"), [("upstream.approve", "not approved"), ("upstream.tests.gate", "given up")]
+)
+def test_what_a_person_refused_is_in_the_way_though_all_jobs_passed(desk: Desk, task: str, what: str) -> None:
+    text = desk.file.read_text()
+    desk.file.write_text(text.replace("- promote:", "- approve: {text: Look at it}\n      - promote:"))
+    (build,) = desk.rdo.candidates(1)
+    desk.vote(build, JOBS)
+    asked = f"note: nobody has approved {build.full_hash} at upstream.approve yet\n"
+    assert asked in verdict(desk, code=0)
+
+    answer: dict[str, Any] = {"full_hash": build.full_hash, "run_id": "a run", "question": "Promote it?"}
+    decide(desk, Answered, task_id=task, answer=Answer.REJECT, **answer)
+    said = verdict(desk, code=1)
+    assert f"in the way: {build.full_hash} is {what} at {task}: rover decided so at " in said
+    assert "https://bugs/7\n" in said
+    assert (asked in said) is (task != "upstream.approve")
+    assert "nothing is in the way" not in said
 
 
 def test_zuul_is_asked_when_the_release_names_one(desk: Desk, zuul: RecordedZuul) -> None:

@@ -11,10 +11,18 @@ from airflow.sdk import DAG
 from rdo_promoter.dag_factory import dags
 from rdo_promoter.engine import promote, whole
 from rdo_promoter.model.promotion import Promotion
+from rdo_promoter.operators.approve import ApproveOperator
+from rdo_promoter.operators.gate import GateOperator
 from rdo_promoter.operators.promotion import PlanOperator
-from rdo_promoter.release import Release, load_releases
-from rdo_promoter.release.promotions import promote_step, promotion_of, services_of, stage_facts
-from tests.unit.releases import FOLDER
+from rdo_promoter.release import Release, load_release, load_releases
+from rdo_promoter.release.promotions import (
+    promote_step,
+    promotion_of,
+    services_of,
+    stage_facts,
+    subject_of,
+)
+from tests.unit.releases import FOLDER, changed, write
 from tests.unit.strategies import build_number
 from tests.unit.test_dag_factory import RELEASES
 
@@ -56,6 +64,19 @@ def test_promotions_are_those_of_the_tasks(folder: Path, release: Release, stage
     assert step is not None
     assert promotion_of(release, stage, step, BUILD) == Promotion(build=BUILD, **plan.coordinates)
     assert services_of(release).only(*stage_facts(release, stage).uses([step])) == plan.services
+
+
+def test_who_asks_why_a_build_is_not_promoted_hears_of_every_task_that_people_answer(tmp_path: Path) -> None:
+    path = write(tmp_path, changed("- promote: {", "- approve: {text: Look at it}\n      - promote: {"))
+    release = load_release(path)
+    dag = dags(path.parent)[release.dag_id]
+    subjects = [subject_of(release, stage) for stage in release.stages]
+    for tasks, kind in (
+        ([task for subject in subjects for task in subject.approvals], ApproveOperator),
+        ([task for subject in subjects for task in subject.gates], GateOperator),
+    ):
+        assert tasks
+        assert set(tasks) == {task.task_id for task in dag.tasks if isinstance(task, kind)}
 
 
 @pytest.mark.parametrize(("folder", "release", "stage"), cases())

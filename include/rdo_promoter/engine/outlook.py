@@ -22,6 +22,7 @@ from rdo_promoter.model.decisions import Decisions, describe
 from rdo_promoter.model.evidence import Evidence, judge_evidence
 from rdo_promoter.model.plan import Plan
 from rdo_promoter.model.promotion import Promotion
+from rdo_promoter.model.refusals import refusals, unanswered
 from rdo_promoter.model.verdict import Criteria, Verdict
 
 
@@ -101,7 +102,7 @@ def look_ahead(
     :raises ServiceError: when DLRN, or a Zuul that decides, does not answer.
     """
     verdicts, unmet = _judge(promotion, stage, services, decisions, open_zuul)
-    refusals = [
+    refused = [
         *unmet,
         *_not_soaked(promotion, stage, services),
         *_not_from(promotion, stage, services),
@@ -111,7 +112,7 @@ def look_ahead(
     access = check_access(services, stage.registries, stage.servers, labels)
     ignored = decisions.ignored(promotion.build.full_hash, stage.jobs, now=services.dlrn.now())
     notes = (*access.notes, *map(str, ignored), *_not_approved(promotion, stage, decisions))
-    seen = Outlook(promotion, verdicts, (*refusals, *access.problems), notes)
+    seen = Outlook(promotion, verdicts, (*refused, *access.problems), notes)
     if access.problems:
         return seen
     try:
@@ -163,18 +164,14 @@ def _kept_back(promotion: Promotion, stage: Stage, services: Services, decisions
     if mark := decisions.marked_bad(full_hash):
         yield describe(mark)
     yield from map(describe, decisions.held(full_hash, promotion.label, now=services.dlrn.now()))
-    for task in stage.approvals:
-        if answer := decisions.rejected(full_hash, task):
-            why = answer.reason or "no reason given"
-            yield f"{full_hash} is not approved at {task}: {answer.by} decided so at {utc(answer.at)}: {why}"
+    yield from refusals(decisions, full_hash, approvals=stage.approvals)
 
 
 def _not_approved(promotion: Promotion, stage: Stage, decisions: Decisions) -> Iterator[str]:
     """Say where nobody has been asked, or has answered: without Airflow nobody can."""
     full_hash = promotion.build.full_hash
-    for task in stage.approvals:
-        if not any((each.full_hash, each.task_id) == (full_hash, task) for each in decisions.answers):
-            yield f"nobody has approved {full_hash} at {task}: whoever promotes it by hand answers for it"
+    for task in unanswered(decisions, full_hash, stage.approvals):
+        yield f"nobody has approved {full_hash} at {task}: whoever promotes it by hand answers for it"
 
 
 def _no_zuul() -> ZuulClient:

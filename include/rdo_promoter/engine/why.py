@@ -20,6 +20,7 @@ from rdo_promoter.model.decisions import Decisions, describe
 from rdo_promoter.model.evidence import Evidence, judge_evidence
 from rdo_promoter.model.inference import infer
 from rdo_promoter.model.promotions import PromotionRow
+from rdo_promoter.model.refusals import refusals, unanswered
 from rdo_promoter.model.verdict import Criteria
 from rdo_promoter.model.votes import Vote, counting_votes
 from rdo_promoter.model.why import RESULTS, Judged, Why, explain
@@ -53,6 +54,8 @@ class Subject:
     :param waits: what its steps wait for, by their names.
     :param pipeline: the pipeline that tests its builds, None when none is known.
     :param release_jobs: the jobs that any stage of the release requires.
+    :param approvals: the tasks that ask for an approval.
+    :param gates: the gates at which a person can give a build up.
     """
 
     stage: str
@@ -61,6 +64,8 @@ class Subject:
     waits: Mapping[str, Waiting]
     pipeline: Pipeline | None = None
     release_jobs: frozenset[str] = frozenset()
+    approvals: tuple[str, ...] = ()
+    gates: tuple[str, ...] = ()
 
 
 def newest_candidate(dlrn: DlrnClient, subject: Subject) -> Build:
@@ -127,7 +132,14 @@ def why(
         since=held.entered if held else None,
         steps=lines,
         obstacles=tuple(_obstacles(subject, build, dlrn, decisions, held, now=now)),
-        notes=(*silent, *map(str, decisions.ignored(build.full_hash, known, now=now))),
+        notes=(
+            *silent,
+            *(
+                f"nobody has approved {build.full_hash} at {task} yet"
+                for task in unanswered(decisions, build.full_hash, subject.approvals)
+            ),
+            *map(str, decisions.ignored(build.full_hash, known, now=now)),
+        ),
         unblock=unblock,
         rerun=rerun,
     )
@@ -184,6 +196,7 @@ def _obstacles(
     """Yield what is in the way besides jobs."""
     if mark := decisions.marked_bad(build.full_hash):
         yield describe(mark)
+    yield from refusals(decisions, build.full_hash, approvals=subject.approvals, gates=subject.gates)
     if held is None:
         yield f"it never held {subject.candidate_label}, so CI has not tested it"
     soak = max((wait.criteria.soak for wait in subject.waits.values()), default=0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rdo_promoter.model.build import Build
 from rdo_promoter.model.promotion import Promotion
 from rdo_promoter.release.models import Release, Stage
-from rdo_promoter.steps import Promote, WaitFor
+from rdo_promoter.steps import Approve, Promote, WaitFor
 from rdo_promoter.steps.facts import StageFacts
 
 if TYPE_CHECKING:  # its hooks load Airflow, and the engine's clients a library for HTTP
@@ -56,6 +56,12 @@ def subject_of(release: Release, stage: Stage) -> Subject:
         },
         pipeline=pipeline,
         release_jobs=release.jobs,
+        approvals=tuple(
+            f"{stage.name}.{name}" for name, each in stage.named_steps if isinstance(each, Approve)
+        ),
+        gates=tuple(
+            f"{stage.name}.{name}.gate" for name, each in stage.named_steps if isinstance(each, WaitFor)
+        ),
     )
 
 
