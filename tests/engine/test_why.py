@@ -15,9 +15,10 @@ from rdo_promoter.engine.why import Subject, Waiting, newest_candidate, why
 from rdo_promoter.errors import ConfigError, NotFoundError, ServiceError
 from rdo_promoter.model.build import DlrnHash
 from rdo_promoter.model.ci import Pipeline
-from rdo_promoter.model.decisions import Decisions, Held, MarkedBad, Waiver
+from rdo_promoter.model.decisions import Decisions, Held, MarkedBad
 from rdo_promoter.model.verdict import Criteria
 from rdo_promoter.model.votes import VotePolicy
+from rdo_promoter.model.waivers import Waiver
 from rdo_promoter.model.why import Row, Why
 from tests.engine.rdo import Rdo
 from tests.recorded.zuul import PIPELINE, TENANT, RecordedZuul

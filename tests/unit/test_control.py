@@ -21,16 +21,8 @@ from rdo_promoter.dag_factory import START_DATE
 from rdo_promoter.errors import ConfigError, NotFoundError
 from rdo_promoter.hooks.services import ConnectionServices
 from rdo_promoter.model.clock import utc
-from rdo_promoter.model.decisions import (
-    Decision,
-    Decisions,
-    Held,
-    Lifted,
-    MarkedBad,
-    Waived,
-    Waiver,
-    in_force,
-)
+from rdo_promoter.model.decisions import Decision, Decisions, Held, Lifted, MarkedBad, Waived, in_force
+from rdo_promoter.model.waivers import Waiver
 from rdo_promoter.release import Release, load_release
 from tests.unit.releases import write
 from tests.unit.strategies import build_number

@@ -22,10 +22,10 @@ from rdo_promoter.model.decisions import (
     Lifted,
     MarkedBad,
     Waived,
-    Waiver,
     describe,
     in_force,
 )
+from rdo_promoter.model.waivers import Waiver
 from tests.unit.strategies import JOBS, build_number
 
 OURS, OTHER = (build_number(number).full_hash for number in (1, 2))
@@ -147,6 +147,39 @@ def test_which_waivers_count(entry: Waived, why: str | None) -> None:
     else:
         assert entry.name in str(ignored[0])
         assert [w.job for w in standing.waivers_for(OURS, now=NOW)] in ([], ["standalon"])
+
+
+WEEK = 7 * 86400
+
+
+@pytest.mark.parametrize(
+    ("entry", "now", "told"),
+    [
+        (waived(expires=NOW), NOW + WEEK - 1, True),
+        (waived(expires=NOW), NOW + WEEK, False),
+        (waived(full_hash=None, expires=NOW), NOW + WEEK - 1, True),
+        (waived(full_hash=None, expires=NOW), NOW + WEEK, False),
+        (waived(full_hash=OTHER, expires=NOW), NOW - 1, True),
+        (waived(full_hash=OTHER, expires=NOW), NOW, False),
+        (waived(job="standalon", expires=NOW), NOW - 1, True),
+        (waived(job="standalon", expires=NOW), NOW + WEEK, False),
+        (waived(job="standalon", full_hash=OTHER, expires=NOW), NOW, False),
+    ],
+)
+@pytest.mark.parametrize("reviewed", [False, True])
+def test_how_long_a_waiver_that_does_not_count_is_told_of(
+    entry: Waived, now: int, told: bool, reviewed: bool
+) -> None:
+    standing = in_force([entry])
+    if reviewed:
+        standing = in_force([], standing.waivers)
+    assert bool(standing.ignored(OURS, ["standalone"], now=now)) is told
+
+
+@given(st.lists(decisions))
+def test_what_is_told_of_waivers_comes_to_an_end(entries: list[Decision]) -> None:
+    last = max((entry.expires for entry in entries if isinstance(entry, Waived)), default=0)
+    assert in_force(entries).ignored(OURS, [], now=last + WEEK) == ()
 
 
 def test_reviewed_waivers_count_too() -> None:

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rdo_promoter.model.decisions import Waiver, in_force
+from rdo_promoter.model.decisions import in_force
 from rdo_promoter.model.verdict import Criteria, JobState, judge
 from rdo_promoter.model.votes import Vote, VotePolicy
+from rdo_promoter.model.waivers import Waiver
 from tests.unit.strategies import JOBS, votes
 from tests.unit.test_decisions import NOW, OTHER, OURS, decisions
 

@@ -11,7 +11,7 @@ from rdo_promoter.errors import ConfigError, ServiceError
 from rdo_promoter.files.folder import ENVIRONMENT
 from rdo_promoter.files.waivers import read_waivers
 from rdo_promoter.hooks.decisions import DecisionsReader
-from rdo_promoter.model.decisions import Waiver
+from rdo_promoter.model.waivers import Waiver
 from rdo_promoter.release import load_release
 from tests.unit.releases import write
 

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdo_promoter.model.ci import CiJob, CiState
-from rdo_promoter.model.decisions import Waiver
 from rdo_promoter.model.unblock import smallest_set
 from rdo_promoter.model.verdict import Criteria, judge
 from rdo_promoter.model.votes import Vote
+from rdo_promoter.model.waivers import Waiver
 from rdo_promoter.model.why import Health, Judged, Row, Why, at, explain, rerun_change
 
 FULL_HASH = f"{'1' * 40}_{'2' * 8}"

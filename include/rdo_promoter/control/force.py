@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rdo_promoter.model.clock import utc
-from rdo_promoter.model.decisions import Decisions, Held, MarkedBad, Waiver, describe
+from rdo_promoter.model.decisions import Decisions, Held, MarkedBad, describe
+from rdo_promoter.model.waivers import Waiver
 
 
 @dataclass(frozen=True)

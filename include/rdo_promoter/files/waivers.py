@@ -11,7 +11,7 @@ from rdo_promoter.errors import ConfigError
 from rdo_promoter.files.document import Document, KeyPath, Problem, Value
 from rdo_promoter.files.reader import read_document
 from rdo_promoter.model.build import is_full_hash
-from rdo_promoter.model.decisions import Waiver
+from rdo_promoter.model.waivers import Waiver
 
 #: The keys of a waiver, and what to write behind them.
 _KEYS = {

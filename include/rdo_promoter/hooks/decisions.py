@@ -7,7 +7,8 @@ from rdo_promoter.errors import ConfigError, ServiceError
 from rdo_promoter.files.folder import named, releases_folder
 from rdo_promoter.files.waivers import read_waivers
 from rdo_promoter.hooks.ledger import ledger
-from rdo_promoter.model.decisions import Decisions, Waiver, in_force
+from rdo_promoter.model.decisions import Decisions, in_force
+from rdo_promoter.model.waivers import Waiver
 
 
 class DecisionsReader:

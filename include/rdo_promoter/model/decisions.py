@@ -15,6 +15,7 @@ from rdo_promoter.errors import ConfigError
 from rdo_promoter.model.build import check_label, is_full_hash
 from rdo_promoter.model.clock import utc
 from rdo_promoter.model.ledger import Entry, Json
+from rdo_promoter.model.waivers import Ignored, Waiver
 
 #: The folder of a Dag's decisions. No label can have this name.
 DECISIONS = "@decisions"
@@ -204,45 +205,6 @@ class Doomed(_Decision):
 Decision = Waived | Held | MarkedBad | Lifted | Answered | Doomed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waiver:
-    """A required job need not pass: of the ledger, or of the reviewed file.
-
-    :param job: the job.
-    :param full_hash: the build, None for every build.
-    :param reason: why: the link of a bug.
-    :param by: who decided it.
-    :param expires: until when, in seconds since the epoch.
-    :param origin: where it is written: the entry's name, or ``file:line``.
-    """
-
-    job: str
-    full_hash: str | None
-    reason: str
-    by: str
-    expires: int
-    origin: str
-
-    def __str__(self) -> str:
-        return f"waived by {self.by} until {utc(self.expires)}: {self.reason}"
-
-
-@dataclass(frozen=True, slots=True)
-class Ignored:
-    """A waiver that does not count here.
-
-    :param waiver: the waiver.
-    :param why: why not, in a few words.
-    """
-
-    waiver: Waiver
-    why: str
-
-    def __str__(self) -> str:
-        named = f"waiver of {self.waiver.job} by {self.waiver.by} ({self.waiver.origin})"
-        return f"{named} is ignored: {self.why}"
-
-
 @dataclass(frozen=True, slots=True)
 class Decisions:
     """What is decided and not lifted.
@@ -267,10 +229,12 @@ class Decisions:
         :param full_hash: the build.
         :param now: DLRN's time, seconds since the epoch.
         """
-        return tuple(waiver for waiver in self.waivers if _why_ignored(waiver, full_hash, now) is None)
+        return tuple(waiver for waiver in self.waivers if waiver.why_ignored(full_hash, now=now) is None)
 
     def ignored(self, full_hash: str, jobs: Collection[str], *, now: int) -> tuple[Ignored, ...]:
-        """Return the waivers that do not count for a build, and why; those that wait for other builds too.
+        """Return the waivers that do not count for a build, and why, as far as somebody may still wonder.
+
+        The ledger keeps each waiver for good, and this is said at every look: see `Waiver.is_told`.
 
         :param full_hash: the build.
         :param jobs: the jobs that are required anywhere in the release.
@@ -278,10 +242,11 @@ class Decisions:
         """
         found = []
         for waiver in self.waivers:
-            if why := _why_ignored(waiver, full_hash, now):
+            why = waiver.why_ignored(full_hash, now=now)
+            if why is None and waiver.job not in jobs:
+                why = "no stage of the release requires such a job"
+            if why and waiver.is_told(full_hash, now=now):
                 found.append(Ignored(waiver, why))
-            elif waiver.job not in jobs:
-                found.append(Ignored(waiver, "no stage of the release requires such a job"))
         return tuple(found)
 
     def held(self, full_hash: str, label: str, *, now: int) -> tuple[Held, ...]:
@@ -369,14 +334,6 @@ def _waiver(entry: Waived) -> Waiver:
         expires=entry.expires,
         origin=entry.name,
     )
-
-
-def _why_ignored(waiver: Waiver, full_hash: str, now: int) -> str | None:
-    if waiver.full_hash not in (None, full_hash):
-        return f"it is for another build, {waiver.full_hash}"
-    if waiver.expires <= now:
-        return f"it expired at {utc(waiver.expires)}"
-    return None
 
 
 def _check_reason(reason: str) -> None:

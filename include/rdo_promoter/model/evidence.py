@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from rdo_promoter.model.ci import SLACK, SUCCESS, Buildset, JobRun, Pipeline, Tenure
-from rdo_promoter.model.decisions import Waiver
 from rdo_promoter.model.inference import carried, promote_runs
 from rdo_promoter.model.text import one_line
 from rdo_promoter.model.verdict import Criteria, Verdict, judge
 from rdo_promoter.model.votes import Vote
+from rdo_promoter.model.waivers import Waiver
 
 
 class EvidenceKind(StrEnum):

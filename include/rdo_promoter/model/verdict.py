@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from rdo_promoter.model.decisions import Waiver
 from rdo_promoter.model.votes import Vote, VotePolicy, counting_votes
+from rdo_promoter.model.waivers import Waiver
 
 
 @dataclass(frozen=True, slots=True)
