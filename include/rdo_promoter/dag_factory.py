@@ -19,7 +19,7 @@ from rdo_promoter.model.order import Wait
 from rdo_promoter.operators.promotion import label_asset
 from rdo_promoter.operators.source import PinBuildOperator, StartStageOperator
 from rdo_promoter.release import BrokenRelease, Release, Stage, load_releases, releases_folder
-from rdo_promoter.release.promotions import promote_step, services_of, stage_facts
+from rdo_promoter.release.promotions import approvals_of, gates_of, promote_step, services_of, stage_facts
 from rdo_promoter.sentinel import sentinel_dag
 from rdo_promoter.steps import Candidate, Promote, WaitFor
 from rdo_promoter.steps.context import Chain, StageContext
@@ -203,6 +203,7 @@ def _context(
         waivers_file=release.waivers,
         policy=stage.policy,
         release_jobs=release.jobs,
+        asks=(*approvals_of(stage), *gates_of(stage)),
         pipeline=release.pipeline(stage),
     )
 

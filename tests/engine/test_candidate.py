@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from rdo_promoter.engine.candidate import (
 )
 from rdo_promoter.errors import PreflightError, SupersededError
 from rdo_promoter.model.build import DlrnHash
+from rdo_promoter.model.decisions import MarkedBad, Waived, in_force
 from rdo_promoter.model.order import Wait
 from rdo_promoter.model.promotion import Promotion
 from rdo_promoter.model.verdict import Criteria
@@ -29,7 +31,7 @@ pytestmark = pytest.mark.lab
 DAY = 86_400
 
 
-def rules(rdo: Rdo, **changes: int) -> CandidateRules:
+def rules(rdo: Rdo, **changes: Any) -> CandidateRules:
     within = changes.pop("within", DAY)
     jobs = (f"{rdo.namespace_}-build", f"{rdo.namespace_}-test")
     return CandidateRules(rdo.candidate_label, (Wait(Criteria(jobs), within),), **changes)
@@ -80,6 +82,30 @@ def test_ci_has_room_again_when_the_deadline_has_passed(rdo: Rdo) -> None:
     refused = admit(rdo.build(), rules(rdo), rdo.dlrn).refused
     assert refused is not None
     assert refused.startswith("CI busy with ")
+
+
+def test_ci_has_room_again_when_nobody_wants_the_result_any_more(rdo: Rdo) -> None:
+    first, second = rdo.build(), rdo.build()
+    admit(first, rules(rdo), rdo.dlrn)
+    begun, gone = rules(rdo).waits[0].criteria.jobs
+    rdo.dlrn.report_vote(first, begun, True, "https://logs.example.org/1")
+    common: dict[str, Any] = {
+        "dag_id": "d",
+        "at": rdo.dlrn.now(),
+        "by": "rover",
+        "via": "airflow",
+        "reason": "bug 7",
+    }
+    ended = rdo.dlrn.now() + 600
+    for waived, room in (
+        (Waived(**common, job=gone, full_hash=None, expires=ended), True),
+        (Waived(**common, job=gone, full_hash=first.full_hash, expires=ended), True),
+        (Waived(**common, job=gone, full_hash=second.full_hash, expires=ended), False),
+        (Waived(**common, job=begun, full_hash=None, expires=ended), False),
+        (MarkedBad(**common, full_hash=first.full_hash), True),
+        (MarkedBad(**common, full_hash=second.full_hash), False),
+    ):
+        assert admit(second, rules(rdo), rdo.dlrn, in_force([waived]), dry_run=True).moved is room
 
 
 def test_the_holder_keeps_the_label_and_its_entry(rdo: Rdo) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -112,7 +113,7 @@ def test_a_row_of_next_year_keeps_nobody_out_of_ci() -> None:
     assert occupies_ci(entry(NOW), waits, now=NOW)
     assert occupies_ci(entry(NOW + HOUR), waits, now=NOW), "it lasts an hour longer, not for ever"
     assert not occupies_ci(entry(NOW + YEAR), waits, now=NOW)
-    options = {"now": NOW, "max_in_ci": 1, "min_gap": HOUR}
+    options: dict[str, Any] = {"now": NOW, "max_in_ci": 1, "min_gap": HOUR}
     assert refuse_admission(NEW, [entry(NOW + YEAR)], waits, **options) is None
 
 

@@ -18,11 +18,13 @@ from rdo_promoter.engine import promote
 from rdo_promoter.engine.candidate import CandidateRules
 from rdo_promoter.errors import ServiceError, SupersededError
 from rdo_promoter.hooks.ledger import ledger
-from rdo_promoter.model.decisions import Held, Lifted, MarkedBad
+from rdo_promoter.model.decisions import Held, Lifted, MarkedBad, Waived
 from rdo_promoter.model.ledger import Planned
 from rdo_promoter.model.made_from import MadeFrom
+from rdo_promoter.model.order import Wait
 from rdo_promoter.model.plan import MoveLabel, Plan
 from rdo_promoter.model.promotions import PromotionRow
+from rdo_promoter.model.verdict import Criteria
 from rdo_promoter.operators import kept, promotion
 from rdo_promoter.operators.candidate import CandidateOperator
 from rdo_promoter.operators.hold import HOLDERS, Claim, HoldOperator
@@ -162,6 +164,34 @@ def test_without_the_ledger_nobody_goes_on(make: Any, monkeypatch: pytest.Monkey
     monkeypatch.setenv("RDO_PROMOTER_LEDGER", "/nowhere/ledger")
     with pytest.raises(ServiceError, match="create that folder once"):
         make().execute(context())
+
+
+RULES = CandidateRules("testing", (Wait(Criteria(("build-push",)), 3600),))
+
+
+def admitted(**changes: Any) -> Any:
+    """Return a candidate step's operator while CI works on another build."""
+    dlrn = Dlrn(NEW, [PromotionRow("testing", OLD, 1_000_000)])
+    return made(CandidateOperator, dlrn, rules=RULES, source="consistent", **changes)
+
+
+def test_what_is_waived_makes_room_in_ci() -> None:
+    with pytest.raises(AirflowSkipException, match=f"CI busy with {OLD.full_hash}"):
+        admitted().execute(context())
+    waiver: dict[str, Any] = {"job": "build-push", "full_hash": None, "expires": 1_000_100}
+    ledger().append(Waived(dag_id=DAG, at=900_000, by="jane", via="airflow", reason="bug 9", **waiver))
+    assert admitted().execute(context())["moved"]
+
+
+def test_without_the_reviewed_waivers_nobody_knows_whether_ci_has_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RDO_PROMOTER_RELEASES", str(tmp_path))
+    here, task = context(), admitted(waivers_file="waivers/gone.yaml")
+    with pytest.raises(ServiceError, match="the reviewed waivers cannot be used"):
+        task.execute(here)
+    assert len(task.services.dlrn.rows) == 1
+    assert here["task_state_store"] == {}
 
 
 # --- promotions ---

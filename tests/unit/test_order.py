@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rdo_promoter.model.decisions import Answer, Decision, in_force
 from rdo_promoter.model.order import (
     InCi,
     Standing,
@@ -18,6 +19,7 @@ from rdo_promoter.model.promotions import PromotionRow
 from rdo_promoter.model.verdict import Criteria
 from rdo_promoter.model.votes import Vote
 from tests.unit.strategies import build_number, builds, rows, times, votes
+from tests.unit.test_decisions import answered, marked_bad, waived
 
 LABEL = "tripleo-ci-testing"
 OLD, NEW, NEWER = (build_number(number) for number in (1, 2, 3))
@@ -93,6 +95,53 @@ def test_ci_is_occupied_until_each_job_has_voted_or_cannot_start_any_more(
     cast = [Vote(job, True, 5) for job in passed] + [Vote(job, False, 5) for job in failed]
     entry = InCi(row(NEW, 1000), tuple(cast))
     assert occupies_ci(entry, [BUILDS, TESTS], now=1000 + hours * HOUR) is expected
+
+
+GATE, DUE = "upstream.tests.gate", 1000 + HOUR
+
+
+@pytest.mark.parametrize(
+    ("entries", "busy"),
+    [
+        ([], True),
+        ([waived(full_hash=None, expires=DUE + 1)], False),
+        ([waived(full_hash=NEW.full_hash, expires=DUE + 1)], False),
+        ([waived(full_hash=None, expires=DUE)], True),
+        ([waived(full_hash=OLD.full_hash, expires=DUE + 1)], True),
+        ([waived(job="build-push", full_hash=None, expires=DUE + 1)], True),
+        ([marked_bad(full_hash=NEW.full_hash)], False),
+        ([marked_bad(full_hash=OLD.full_hash)], True),
+        ([answered(Answer.REJECT, 1001, full_hash=NEW.full_hash, task_id=GATE)], False),
+        ([answered(Answer.REJECT, 999, full_hash=NEW.full_hash, task_id=GATE)], True),  # tested again since
+        ([answered(Answer.REJECT, 1001, full_hash=OLD.full_hash, task_id=GATE)], True),
+        ([answered(Answer.REJECT, 1001, full_hash=NEW.full_hash, task_id="phase1.tests.gate")], True),
+        ([answered(Answer.WAIT, 1001, full_hash=NEW.full_hash, task_id=GATE, until=DUE)], True),
+    ],
+)
+def test_ci_is_not_kept_busy_by_what_nobody_wants_any_more(entries: list[Decision], busy: bool) -> None:
+    """A job that runs no more, waived for every build, would keep each of them in CI until its deadline."""
+    in_ci = InCi(row(NEW, 1000), (Vote("build-push", True, 1005),))
+    decisions = in_force(entries)
+    assert occupies_ci(in_ci, [BUILDS, TESTS], now=DUE, decisions=decisions, asks=[GATE]) is busy
+    refused = refuse_admission(
+        NEWER,
+        [in_ci],
+        [BUILDS, TESTS],
+        now=DUE,
+        max_in_ci=1,
+        min_gap=0,
+        decisions=decisions,
+        asks=[GATE],
+    )
+    assert (refused == f"CI busy with {NEW.full_hash}") is busy
+
+
+def test_a_waiver_lets_ci_go_on_to_what_comes_behind() -> None:
+    """The stage goes on behind a gate that a waiver opened late, so CI still works on the build."""
+    in_ci = InCi(row(NEW, 1000), ())
+    decisions = in_force([waived(job="build-push", full_hash=None, expires=1000 + 6 * HOUR)])
+    assert not occupies_ci(in_ci, [BUILDS, TESTS], now=1000 + 5 * HOUR)
+    assert occupies_ci(in_ci, [BUILDS, TESTS], now=1000 + 5 * HOUR, decisions=decisions)
 
 
 def refusal(*in_ci: InCi, now: int = 2000, max_in_ci: int = 1, min_gap: int = 0) -> str | None:

@@ -12,6 +12,7 @@ from rdo_promoter.dag_factory import dags
 from rdo_promoter.engine import promote, whole
 from rdo_promoter.model.promotion import Promotion
 from rdo_promoter.operators.approve import ApproveOperator
+from rdo_promoter.operators.candidate import CandidateOperator
 from rdo_promoter.operators.gate import GateOperator
 from rdo_promoter.operators.promotion import PlanOperator
 from rdo_promoter.release import Release, load_release, load_releases
@@ -67,9 +68,12 @@ def test_promotions_are_those_of_the_tasks(folder: Path, release: Release, stage
 
 
 def test_who_asks_why_a_build_is_not_promoted_hears_of_every_task_that_people_answer(tmp_path: Path) -> None:
-    path = write(tmp_path, changed("- promote: {", "- approve: {text: Look at it}\n      - promote: {"))
+    text = changed("- promote: {", "- approve: {text: Look at it}\n      - promote: {")
+    path = write(tmp_path, f"{text}waivers: waivers.yaml\n")
+    path.with_name("waivers.yaml").write_text("[]\n")
     release = load_release(path)
     dag = dags(path.parent)[release.dag_id]
+    (candidate,) = (task for task in dag.tasks if isinstance(task, CandidateOperator))
     subjects = [subject_of(release, stage) for stage in release.stages]
     for tasks, kind in (
         ([task for subject in subjects for task in subject.approvals], ApproveOperator),
@@ -77,6 +81,8 @@ def test_who_asks_why_a_build_is_not_promoted_hears_of_every_task_that_people_an
     ):
         assert tasks
         assert set(tasks) == {task.task_id for task in dag.tasks if isinstance(task, kind)}
+    assert candidate.rules.asks == (*subjects[0].approvals, *subjects[0].gates)
+    assert candidate.waivers_file == "waivers.yaml"
 
 
 @pytest.mark.parametrize(("folder", "release", "stage"), cases())

@@ -13,6 +13,7 @@ from rdo_promoter.engine.services import Services
 from rdo_promoter.errors import PreflightError
 from rdo_promoter.model.build import CONSISTENT, DlrnHash
 from rdo_promoter.model.clock import is_from_the_future, utc
+from rdo_promoter.model.decisions import Decisions
 from rdo_promoter.model.order import InCi, Wait, refuse_admission
 from rdo_promoter.model.promotion import Promotion
 from rdo_promoter.model.promotions import PromotionRow
@@ -28,12 +29,14 @@ class CandidateRules:
     :param waits: what the stage waits for, in its order.
     :param max_in_ci: how many builds CI may work on at once.
     :param min_gap: seconds that the label stands still at least.
+    :param asks: the stage's tasks at which a person can give a build up.
     """
 
     label: str
     waits: tuple[Wait, ...]
     max_in_ci: int = 1
     min_gap: int = 0
+    asks: tuple[str, ...] = ()
 
     @property
     def within(self) -> int:
@@ -88,7 +91,13 @@ class Admission:
 
 
 def admit(
-    build: DlrnHash, rules: CandidateRules, dlrn: DlrnClient, *, again: bool = False, dry_run: bool = False
+    build: DlrnHash,
+    rules: CandidateRules,
+    dlrn: DlrnClient,
+    decisions: Decisions = Decisions.NONE,
+    *,
+    again: bool = False,
+    dry_run: bool = False,
 ) -> Admission:
     """Give the candidate label to a build if CI has room for it.
 
@@ -97,6 +106,7 @@ def admit(
 
     :param build: the build.
     :param rules: when it may have the label.
+    :param decisions: what people decided about the release.
     :param again: move the label though the build has held it before.
     :param dry_run: decide, but change nothing.
     """
@@ -123,6 +133,8 @@ def admit(
         now=now,
         max_in_ci=rules.max_in_ci,
         min_gap=rules.min_gap,
+        decisions=decisions,
+        asks=rules.asks,
     ):
         return Admission(None, refused)
     if dry_run:

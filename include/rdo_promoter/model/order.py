@@ -8,11 +8,12 @@ newer, and neither may replace the other.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from rdo_promoter.model.build import Build
 from rdo_promoter.model.clock import is_over
+from rdo_promoter.model.decisions import Decisions
 from rdo_promoter.model.promotions import PromotionRow
 from rdo_promoter.model.verdict import Criteria, JobState, judge
 from rdo_promoter.model.votes import Vote
@@ -87,18 +88,45 @@ class Wait:
     within: int
 
 
-def occupies_ci(entry: InCi, waits: Sequence[Wait], *, now: int) -> bool:
+def given_up(entry: InCi, decisions: Decisions, asks: Collection[str]) -> bool:
+    """Tell whether people do not want a build that is in CI any more.
+
+    :param entry: the build and its newest entry; what was answered before that, testing again has undone.
+    :param decisions: what people decided about the release.
+    :param asks: the stage's tasks at which a person can give a build up.
+    """
+    full_hash = entry.row.build.full_hash
+    answers = (decisions.rejected(full_hash, task) for task in asks)
+    return decisions.marked_bad(full_hash) is not None or any(
+        answer is not None and answer.at >= entry.row.timestamp for answer in answers
+    )
+
+
+def occupies_ci(
+    entry: InCi,
+    waits: Sequence[Wait],
+    *,
+    now: int,
+    decisions: Decisions = Decisions.NONE,
+    asks: Collection[str] = (),
+) -> bool:
     """Tell whether CI still needs the candidate label to stand still for this build.
 
-    It does while a required job has not voted and its deadline has not passed. A job that failed has
+    It does while a required job has not voted, its deadline has not passed, and people want its result: not
+    of a job that is waived, nor of a build that is marked bad or given up. A job that failed has
     read the label; its rerun names the hash. What comes behind a wait that cannot be met any more is
     never started.
 
     :param waits: the stage's waits in their order.
     :param now: DLRN's time, seconds since the epoch.
+    :param decisions: what people decided about the release.
+    :param asks: the stage's tasks at which a person can give a build up.
     """
+    if given_up(entry, decisions, asks):
+        return False
+    waivers = decisions.waivers_for(entry.row.build.full_hash, now=now)
     for wait in waits:
-        verdict = judge(wait.criteria, entry.votes)
+        verdict = judge(wait.criteria, entry.votes, waivers)
         over = is_over(entry.row.timestamp, wait.within, now=now)
         if not over and verdict.in_state(JobState.MISSING):
             return True
@@ -115,6 +143,8 @@ def refuse_admission(
     now: int,
     max_in_ci: int,
     min_gap: int,
+    decisions: Decisions = Decisions.NONE,
+    asks: Collection[str] = (),
 ) -> str | None:
     """Return why the build may not take the candidate label now, or None when it may.
 
@@ -123,13 +153,15 @@ def refuse_admission(
     :param now: DLRN's time, seconds since the epoch.
     :param max_in_ci: how many builds CI may work on at once.
     :param min_gap: seconds that the label has to stand still at least.
+    :param decisions: what people decided about the release.
+    :param asks: the stage's tasks at which a person can give a build up.
     """
     jobs = frozenset[str]().union(*(wait.criteria.known_jobs for wait in waits))
     others = [entry for entry in in_ci if entry.row.build != build]
     busy = [
         entry
         for entry in others
-        if occupies_ci(entry, waits, now=now)
+        if occupies_ci(entry, waits, now=now, decisions=decisions, asks=asks)
         and not displaced(entry.row.build, in_ci[0].row, entry.votes, jobs)
     ]
     if len(busy) >= max_in_ci:

@@ -15,7 +15,9 @@ from rdo_promoter.engine.candidate import (
     tag_candidate,
 )
 from rdo_promoter.engine.observe import single
+from rdo_promoter.hooks.decisions import DecisionsReader
 from rdo_promoter.model.build import DlrnHash
+from rdo_promoter.model.decisions import Decisions
 from rdo_promoter.model.promotion import Promotion
 from rdo_promoter.operators.base import (
     PromoterOperator,
@@ -42,13 +44,17 @@ class CandidateOperator(PatientOperator):
 
     :param rules: when a build is admitted.
     :param source: the label of the newest build.
+    :param waivers_file: the reviewed file of waivers, relative to the releases folder; None without one.
     """
 
-    def __init__(self, *, rules: CandidateRules, source: str, **kwargs: Any) -> None:
+    def __init__(
+        self, *, rules: CandidateRules, source: str, waivers_file: str | None = None, **kwargs: Any
+    ) -> None:
         # Two runs that look at the label at once would both see room for their build.
         super().__init__(max_active_tis_per_dag=1, **kwargs)
         self.rules = rules
         self.source = source
+        self.waivers_file = waivers_file
 
     def act(self, context: Context) -> Result:
         """Admit the build and leave the time from which the stage's deadlines count."""
@@ -69,11 +75,14 @@ class CandidateOperator(PatientOperator):
                 )
         # A lost answer must not have the build tested a third time.
         again = bool(form(context).get("retest")) and len(entries) == before
+        decisions = Decisions.NONE
         if again or not entries:
             self._heed_people(context, build)
+            # Without an answer nobody knows whom CI works for: the task is tried again.
+            decisions = DecisionsReader(self.dag_id, self.waivers_file).read()
         if not dry_run:
             store.set(_ENTRIES_BEFORE, before, retention=NEVER_EXPIRE)
-        admission = admit(build, self.rules, dlrn, again=again, dry_run=dry_run)
+        admission = admit(build, self.rules, dlrn, decisions, again=again, dry_run=dry_run)
         if admission.refused:
             store.delete(_ENTRIES_BEFORE)
             raise skip(context, admission.refused)

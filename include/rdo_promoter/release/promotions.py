@@ -40,6 +40,16 @@ def promotion_of(release: Release, stage: Stage, step: Promote, build: Build) ->
     return Promotion(build=build, **step.coordinates(stage_facts(release, stage)))
 
 
+def approvals_of(stage: Stage) -> tuple[str, ...]:
+    """Return the tasks of a stage that ask for an approval."""
+    return tuple(f"{stage.name}.{name}" for name, step in stage.named_steps if isinstance(step, Approve))
+
+
+def gates_of(stage: Stage) -> tuple[str, ...]:
+    """Return the gates of a stage, at which a person can give a build up."""
+    return tuple(f"{stage.name}.{name}.gate" for name, step in stage.named_steps if isinstance(step, WaitFor))
+
+
 def subject_of(release: Release, stage: Stage) -> Subject:
     """Return a stage as one of which is asked why a build is not promoted."""
     from rdo_promoter.engine.why import Subject, Waiting
@@ -56,12 +66,8 @@ def subject_of(release: Release, stage: Stage) -> Subject:
         },
         pipeline=pipeline,
         release_jobs=release.jobs,
-        approvals=tuple(
-            f"{stage.name}.{name}" for name, each in stage.named_steps if isinstance(each, Approve)
-        ),
-        gates=tuple(
-            f"{stage.name}.{name}.gate" for name, each in stage.named_steps if isinstance(each, WaitFor)
-        ),
+        approvals=approvals_of(stage),
+        gates=gates_of(stage),
     )
 
 

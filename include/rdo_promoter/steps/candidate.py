@@ -70,13 +70,16 @@ class Candidate(Step):
         from rdo_promoter.engine.candidate import CandidateRules
         from rdo_promoter.operators.candidate import CandidateOperator
 
-        rules = CandidateRules(self.label, context.waits, max_in_ci=self.max_in_ci, min_gap=self.min_gap)
+        rules = CandidateRules(
+            self.label, context.waits, max_in_ci=self.max_in_ci, min_gap=self.min_gap, asks=context.asks
+        )
         return chain.then(
             CandidateOperator(
                 task_id=name,
                 services=context.services,
                 rules=rules,
                 source=context.source,
+                waivers_file=context.waivers_file,
                 poll=context.poll,
             )
         )

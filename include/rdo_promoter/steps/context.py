@@ -50,6 +50,7 @@ class StageContext(StageFacts):
     :param waivers_file: the reviewed file of waivers, relative to the releases folder; None without one.
     :param policy: which of a job's votes counts.
     :param release_jobs: all jobs that a stage of the release requires.
+    :param asks: the stage's tasks at which a person can give a build up.
     :param pipeline: the pipeline that tests the stage's builds, None when it is not known.
     """
 
@@ -64,6 +65,7 @@ class StageContext(StageFacts):
     waivers_file: str | None
     policy: VotePolicy
     release_jobs: frozenset[str]
+    asks: tuple[str, ...] = ()
     pipeline: Pipeline | None = None
 
     @property
