@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from rdo_promoter.model.build import DlrnHash
+from rdo_promoter.model.build import CONSISTENT, DlrnHash
 from rdo_promoter.model.promotion import (
     DlrnState,
     ImageState,
@@ -33,10 +33,13 @@ builds = st.integers(0, 4).map(build_number)
 times = st.integers(1_000, 1_020)
 votes = st.builds(
     Vote,
-    job=st.sampled_from((*JOBS, "consistent")),
+    job=st.sampled_from((*JOBS, CONSISTENT)),
     success=st.booleans(),
     timestamp=times,
+    url=st.sampled_from(("", "https://logs.example.org/1", "https://logs.example.org/2")),
     in_progress=st.booleans(),
+    user=st.sampled_from(("", "ci", "rover")),
+    notes=st.sampled_from(("", "a rerun", "by hand")),
 )
 digests = st.integers(0, 3).map(lambda number: f"sha256:{number:064x}")
 

@@ -16,7 +16,10 @@ votes = st.lists(
         job=st.sampled_from(["a", "b", "c"]),
         success=st.booleans(),
         timestamp=st.integers(0, 5),
+        url=st.sampled_from(["", "https://logs.example.org/1"]),
         in_progress=st.booleans(),
+        user=st.sampled_from(["", "ci"]),
+        notes=st.sampled_from(["", "a rerun"]),
     ),
     max_size=12,
 )

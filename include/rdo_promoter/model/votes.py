@@ -62,7 +62,10 @@ def counting_votes(votes: Iterable[Vote], policy: VotePolicy = VotePolicy.NEWEST
     return counting
 
 
-def _rank(vote: Vote, policy: VotePolicy) -> tuple[bool, int, bool, str]:
-    """Return what the vote that counts has most of; the log's address is there for equal rows alone."""
+def _rank(vote: Vote, policy: VotePolicy) -> tuple[bool, int, bool, str, str, str]:
+    """Return what the vote that counts has most of; the texts are there for rows that are equal otherwise.
+
+    Without them the first row would count, and another order of the rows would tell of another vote.
+    """
     preferred = policy is VotePolicy.ANY_SUCCESS and vote.success
-    return preferred, vote.timestamp, not vote.success, vote.url
+    return preferred, vote.timestamp, not vote.success, vote.url, vote.notes, vote.user
