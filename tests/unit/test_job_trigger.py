@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,11 +11,12 @@ from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccess
 
 from rdo_promoter.errors import ConfigError
 from rdo_promoter.model.build import AggregateHash, DlrnHash
+from rdo_promoter.model.ci import CiJob, CiState
 from rdo_promoter.model.decisions import Answer, Decision, Decisions, in_force
 from rdo_promoter.model.order import Standing
 from rdo_promoter.model.promotions import PromotionRow
 from rdo_promoter.model.votes import Vote, VotePolicy
-from rdo_promoter.triggers.job import JobTrigger, event
+from rdo_promoter.triggers.job import CiTeller, JobTrigger, event
 from rdo_promoter.triggers.outcome import End, Known, Labels, Outcome, Votes, dry_outcome, job_outcome
 from rdo_promoter.triggers.terms import Terms, Where, read_build, read_since
 from tests.unit.terms import JOB, WITHIN, terms
@@ -253,6 +256,46 @@ def test_fail_fast_ends_what_cannot_be_saved(job: str, rows: list[Vote], end: En
         fast = terms(jobs=("a", "b", "c"), alternatives={"a": ("first",)}, fail_fast=True)
     outcome = outcome_of(rows, QUIET, EARLY, job=job, of=fast)
     assert (outcome.end if outcome else None) == end
+
+
+RUNNING = CiJob(JOB, CiState.RUNNING, EARLY, url="http://ci/1")
+DOWN, DOWN_STILL = ("Zuul answered 503", None), ("Zuul GET\nno answer", None)
+
+
+@pytest.mark.parametrize(
+    ("seen", "said"),
+    [
+        ([("", None)], []),
+        ([("", RUNNING), ("", RUNNING)], ["running in CI http://ci/1"]),
+        ([("", RUNNING), ("", replace(RUNNING, until=LATE))], ["running in CI http://ci/1"]),
+        (
+            [("", RUNNING), DOWN, DOWN_STILL, ("", RUNNING), ("", RUNNING)],
+            [
+                "running in CI http://ci/1",
+                "CI does not answer, so votes alone are read: Zuul answered 503",
+                "CI answers again",
+                "running in CI http://ci/1",
+            ],
+        ),
+        ([DOWN_STILL], [r"CI does not answer, so votes alone are read: Zuul GET\nno answer"]),
+        (
+            [DOWN, ("", None), DOWN],
+            [
+                "CI does not answer, so votes alone are read: Zuul answered 503",
+                "CI answers again",
+                "CI does not answer, so votes alone are read: Zuul answered 503",
+            ],
+        ),
+    ],
+)
+def test_a_row_tells_once_that_ci_does_not_answer_and_once_that_it_does(
+    seen: list[tuple[str, CiJob | None]], said: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    teller = CiTeller(logging.getLogger("row"), f"{OURS.short} {JOB}:")
+    with caplog.at_level(logging.INFO, logger="row"):
+        for problem, found in seen:
+            teller.tell(problem, found)
+    assert caplog.messages == [f"{OURS.short} {JOB}: {line}" for line in said]
 
 
 def test_events() -> None:

@@ -16,10 +16,10 @@ from airflow.triggers.base import (
 
 from rdo_promoter.errors import ConfigError, PermanentError
 from rdo_promoter.model.build import Build
-from rdo_promoter.model.ci import Sighting
+from rdo_promoter.model.ci import CiJob, Sighting
 from rdo_promoter.model.clock import utc
 from rdo_promoter.model.text import one_line
-from rdo_promoter.triggers.feeds import listen, wait_until
+from rdo_promoter.triggers.feeds import Log, listen, wait_until
 from rdo_promoter.triggers.links import leave, links
 from rdo_promoter.triggers.names import REASON_KEY
 from rdo_promoter.triggers.outcome import End, Known, Outcome, dry_outcome, job_in_ci, job_outcome
@@ -95,23 +95,56 @@ class JobTrigger(BaseTrigger):
         with listen(terms, build) as listening:
             self.log.info("%s waiting for %s until %s", build.short, self.job, utc(since + terms.within))
 
-            told: tuple[object, ...] = ()
+            teller = CiTeller(self.log, f"{build.short} {self.job}:")
             seen: Sighting | None = None
 
             def ended(known: Known) -> bool:
-                nonlocal told, seen
+                nonlocal seen
                 # Votes, labels and decisions ring the bell, too; there may be a thousand rows.
                 news, seen = known.ci is not seen, known.ci
-                found = job_in_ci(terms, self.job, build, since, known) if news else None
-                # Not each time that CI thinks otherwise about when it will end.
-                if found is not None and told != (told := (found.state, found.inferred)):
-                    self.log.info("%s %s: %s %s", build.short, self.job, found, one_line(found.url))
+                if news and known.ci is not None:
+                    teller.tell(known.ci.problem, job_in_ci(terms, self.job, build, since, known))
                 return decide(terms, self.job, build, since, known) is not None
 
             known = await wait_until(listening, self.log, ended)
             outcome = decide(terms, self.job, build, since, known)
             assert outcome is not None
             return outcome
+
+
+class CiTeller:
+    """Tells in a row's own log what CI knows of its job, each time that this changes.
+
+    That CI does not answer is told once, and once when it answers again: the line before would read as if it
+    were so still.
+
+    :param log: the row's log.
+    :param subject: what each line begins with.
+    """
+
+    def __init__(self, log: Log, subject: str) -> None:
+        self._log = log
+        self._subject = subject
+        self._told: tuple[object, ...] = ()
+        self._silent = False
+
+    def tell(self, problem: str, found: CiJob | None) -> None:
+        """Say what is new.
+
+        :param problem: why CI does not answer, empty when it does.
+        :param found: what CI knows of the job; None when it says nothing.
+        """
+        if problem and not self._silent:
+            said = "%s CI does not answer, so votes alone are read: %s"
+            self._log.warning(said, self._subject, one_line(problem))
+        elif self._silent and not problem:
+            self._log.info("%s CI answers again", self._subject)
+            self._told = ()
+        self._silent = bool(problem)
+        # Not each time that CI thinks otherwise about when it will end.
+        if found is not None and self._told != (told := (found.state, found.inferred)):
+            self._told = told
+            self._log.info("%s %s %s", self._subject, found, one_line(found.url))
 
 
 def is_true(text: str | bool) -> bool:
