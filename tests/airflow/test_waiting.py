@@ -155,7 +155,7 @@ def test_a_build_that_lost_its_labels_is_skipped(
     waiting.until("lost", superseded, passes="deferred")
     client.promote(second, "lost-current")
     waiting.until("lost", superseded, passes="skipped", fails="skipped")
-    reason = f"superseded by {second.full_hash}"
+    reason = f"superseded by {second.full_hash}, which holds lost-current and is not older"
     assert waiting.api.xcom("lost", superseded, "passes", "reason") == reason
 
 

@@ -149,7 +149,12 @@ def test_a_dry_run_never_waits(votes: list[Vote], end: End, reason: str) -> None
             EARLY,
             "failed; a newer vote may replace this one until 2023-11-14 23:13:20Z",
         ),
-        ([], SUPERSEDED, EARLY, f"superseded by {OTHER.full_hash}"),
+        (
+            [],
+            SUPERSEDED,
+            EARLY,
+            f"superseded by {OTHER.full_hash}, which holds current-tripleo and is not older",
+        ),
         ([], DISPLACED, EARLY, f"not tested: displaced by {OTHER.full_hash}"),
         (
             [],

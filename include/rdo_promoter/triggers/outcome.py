@@ -290,7 +290,8 @@ def _lost(terms: Terms, build: Build, since: int, known: Known) -> tuple[End, st
     if known.labels is None:
         return None
     if holder := superseded_by(known.votes, known.labels):
-        return End.SUPERSEDED, f"superseded by {holder}"
+        label = terms.where.promoted_label
+        return End.SUPERSEDED, f"superseded by {holder}, which holds {label} and is not older"
     if holder := displaced_by(terms, build, since, known.votes, known.labels):
         return End.DISPLACED, f"not tested: displaced by {holder}"
     return None
