@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 import rdo_promoter
 from rdo_promoter.cli import main
+from rdo_promoter.cli.outlook import person
 from rdo_promoter.release import ENVIRONMENT
 from tests.unit.releases import GOOD, changed, write
 
@@ -132,3 +134,13 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
         ["bash", "-c", command], env=environment, capture_output=True, text=True, check=False, timeout=60
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_whoever_has_no_name_on_a_machine_is_called_by_their_uid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that runs as a user of its own."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 1_000_710_000)
+    assert person() == f"uid1000710000@{socket.gethostname()}"
+    monkeypatch.setenv("USER", "rover")
+    assert person() == f"rover@{socket.gethostname()}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import socket
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -145,7 +146,12 @@ def lines(target: Target, seen: Outlook) -> Iterator[str]:
 
 def person() -> str:
     """Return what the ledger calls the person who started this process: ``user@host``."""
-    return f"{getpass.getuser()}@{socket.gethostname()}"
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # until Python 3.12, and from 3.13 on
+        # In a container with a uid of its own nobody has a name.
+        user = f"uid{os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
 
 
 def others(begun: Iterable[Planned]) -> list[Planned]:
