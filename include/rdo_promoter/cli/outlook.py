@@ -12,7 +12,6 @@ from rdo_promoter.clients.dlrn import DlrnClient
 from rdo_promoter.clients.ledger import Ledger
 from rdo_promoter.engine.candidate import newest_build
 from rdo_promoter.engine.outlook import Outlook, Stage, look_ahead
-from rdo_promoter.errors import NotFoundError
 from rdo_promoter.hooks.decisions import DecisionsReader
 from rdo_promoter.hooks.ledger import ENVIRONMENT, is_named, ledger, ledger_connection
 from rdo_promoter.hooks.outside import bring_connections, load_airflow
@@ -51,20 +50,6 @@ def open_dlrn(release: Release) -> DlrnClient:
     return services_of(release).only().dlrn
 
 
-def named_build(dlrn: DlrnClient, full_hash: str) -> Build:
-    """Return the build with a full hash.
-
-    :raises NotFoundError: when there is no such build.
-    """
-    build = dlrn.find(full_hash)
-    if build is None:
-        raise NotFoundError(
-            f"hash {full_hash!r}: DLRN has no directory for it below {dlrn.repo_url}; copy the full hash "
-            "(the directory's last part), and check that it was not purged"
-        )
-    return build
-
-
 def find_build(target: Target, dlrn: DlrnClient, full_hash: str | None) -> Build:
     """Return the build with a full hash, or without one the newest of the stage's source label.
 
@@ -72,7 +57,7 @@ def find_build(target: Target, dlrn: DlrnClient, full_hash: str | None) -> Build
     """
     if full_hash is None:
         return newest_build(dlrn, target.stage.source, target.stage.candidate_label).build
-    return named_build(dlrn, full_hash)
+    return dlrn.named(full_hash)
 
 
 def look(target: Target, services: ConnectionServices, build: Build, *, reads_only: bool = False) -> Outlook:

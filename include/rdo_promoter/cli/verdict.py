@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
             build = (
                 why.newest_candidate(services.dlrn, subject)
                 if options.hash is None
-                else outlook.named_build(services.dlrn, options.hash)
+                else services.dlrn.named(options.hash)
             )
             found.append(why.why(subject, build, services.dlrn, services.zuul, decisions))
         except PermanentError as error:

@@ -1,0 +1,45 @@
+"""What is shown of a build before a person promotes it, and what is shown when it cannot be."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from lab import dlrn as lab_dlrn
+from tests.cli.desk import Desk
+
+pytestmark = pytest.mark.lab
+
+
+def _absent(desk: Desk) -> str:
+    """The build with another distro hash, as of another branch of its distgit."""
+    commit_hash, _, distro_hash = desk.rdo.build().full_hash.partition("_")
+    return f"{commit_hash}_{distro_hash[::-1]}"
+
+
+def _purged(desk: Desk) -> str:
+    build = lab_dlrn.add_build(desk.lab.root, when=int(time.time()))
+    lab_dlrn.purge(desk.lab.root, build)
+    return build.full_hash
+
+
+@pytest.mark.parametrize("named", [_absent, _purged])
+def test_a_hash_that_is_not_there_is_refused_with_what_it_may_be(
+    desk: Desk, named: Callable[[Desk], str]
+) -> None:
+    full_hash = named(desk)
+    untouched = desk.rdo.state()
+    wrong = (
+        f"build {full_hash}: DLRN has no directory for it below {desk.lab.dlrn.repo_url}. It is of another "
+        "release, or it was purged, or never built; look for it there"
+    )
+    said = desk.run("plan", desk.name, "--hash", full_hash, code=1)
+    assert f"stage upstream: refused: {wrong}" in said
+    said = desk.run("verdict", desk.name, "--hash", full_hash, code=1)
+    assert f"stage upstream: refused: {wrong}" in said
+    promote = ("promote", desk.name, "--stage", "upstream", "--hash", full_hash, "--no-dry-run")
+    assert f"\n{wrong}" in desk.run(*promote, code=1)
+    assert desk.rdo.state() == untouched
+    assert desk.ledger.facts() == []
