@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 
@@ -9,6 +10,7 @@ import pytest
 
 from lab import dlrn as lab_dlrn
 from tests.cli.desk import Desk
+from tests.recorded.zuul import PIPELINE, TENANT, RecordedZuul
 
 pytestmark = pytest.mark.lab
 
@@ -43,3 +45,28 @@ def test_a_hash_that_is_not_there_is_refused_with_what_it_may_be(
     assert f"\n{wrong}" in desk.run(*promote, code=1)
     assert desk.rdo.state() == untouched
     assert desk.ledger.facts() == []
+
+
+def test_a_stage_that_cannot_be_looked_at_now_hides_no_other(desk: Desk) -> None:
+    """A Zuul decides in the first one and does not answer; the second one does without it."""
+    (build,) = desk.tested()
+    text = desk.file.read_text().replace(
+        "\nstages:\n", f"\nzuul: {{connection: zuul_rdo, pipeline: {PIPELINE}}}\nstages:\n"
+    )
+    text = text.replace("name: tests,", "name: tests, evidence: zuul_buildset,")
+    desk.file.write_text(
+        f"{text}  - name: phase1\n    source: {desk.rdo.label}\n    steps:\n"
+        "      - wait_for: {jobs: [weirdo], within: 2d}\n"
+        f"      - promote: {{label: {desk.rdo.label}-rdo, tag_in: [rdo]}}\n"
+    )
+    with RecordedZuul() as zuul:
+        fields = {"conn_type": "zuul", "host": zuul.url, "extra": {"tenant": TENANT}}
+        desk.env["AIRFLOW_CONN_ZUUL_RDO"] = json.dumps(fields)
+        zuul.down()
+        shown = desk.run("plan", desk.name, "--hash", build.full_hash, code=1)
+    upstream, phase1 = shown.split("\nstage ")[1:]
+    assert upstream.startswith("upstream: not known now, look again later: Zuul ")
+    assert "503" in upstream
+    assert phase1.startswith(f"phase1: {build.full_hash} to {desk.rdo.label}-rdo")
+    assert "weirdo: missing" in phase1
+    assert f"{build.full_hash} never held {desk.rdo.label}" in phase1

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from rdo_promoter.cli.process import tell
 from rdo_promoter.cli.target import add_arguments, read_targets
-from rdo_promoter.errors import PermanentError
+from rdo_promoter.errors import PermanentError, TransientError
 
 
 def add(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
@@ -35,13 +35,18 @@ def run(options: argparse.Namespace) -> int:
         try:
             build = outlook.find_build(target, services.dlrn, options.hash)
             seen = outlook.look(target, services, build, reads_only=True)
+            others = [] if seen.done else outlook.others(outlook.unfinished(target))
         except PermanentError as error:
             # The other stages may be promoted all the same.
             tell(["", f"stage {target.stage.name}: refused: {error}"])
             code = 1
             continue
+        except TransientError as error:
+            # What does not answer here may not be needed there: a Zuul that decides, for one.
+            tell(["", f"stage {target.stage.name}: not known now, look again later: {error}"])
+            code = 1
+            continue
         tell(["", *outlook.lines(target, seen)])
-        others = [] if seen.done else outlook.others(outlook.unfinished(target))
         tell(f"  {line}" for line in outlook.in_the_way(target, others))
         if others or not (seen.ready or seen.done):
             code = 1
