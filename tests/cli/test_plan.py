@@ -14,6 +14,13 @@ from tests.recorded.zuul import PIPELINE, TENANT, RecordedZuul
 
 pytestmark = pytest.mark.lab
 
+#: Jobs that the stage starts before its last gate: of the first the Dag waits for nothing but its end.
+STARTED = """\
+      - run_ssh: {connection: ssh_lab, command: [run-tests], within: 1h}
+      - run_jenkins: {connection: jenkins_lab, job: tests, within: 1h, report_vote: standalone}
+      - run_container: {connection: docker_lab, image: "quay.io/rdo/t:1", within: 1h, gates: nothing}
+"""
+
 
 def _absent(desk: Desk) -> str:
     """The build with another distro hash, as of another branch of its distgit."""
@@ -70,3 +77,21 @@ def test_a_stage_that_cannot_be_looked_at_now_hides_no_other(desk: Desk) -> None
     assert phase1.startswith(f"phase1: {build.full_hash} to {desk.rdo.label}-rdo")
     assert "weirdo: missing" in phase1
     assert f"{build.full_hash} never held {desk.rdo.label}" in phase1
+
+
+def test_jobs_that_airflow_alone_knows_of_are_named(desk: Desk) -> None:
+    """A job whose result is a vote is judged by it, and what gates nothing is not asked for."""
+    (build,) = desk.tested()
+    text = desk.file.read_text()
+    before = "      - wait_for: {name: tests,"
+    assert before in text
+    desk.file.write_text(text.replace(before, f"{STARTED}{before}"))
+    shown = desk.run("plan", desk.name, "--hash", build.full_hash, code=0)
+    notes = [line for line in shown.splitlines() if line.startswith("  note: ")]
+    (note,) = notes
+    assert note.startswith(
+        f"  note: whether the job of upstream.run_ssh passed for {build.full_hash} nobody knows without"
+    )
+    said = desk.promote(build, "--no-dry-run", code=0)
+    assert note in said
+    assert desk.rdo.state().label == build.full_hash

@@ -23,6 +23,7 @@ from rdo_promoter.model.promotion import Promotion
 from rdo_promoter.release import Release
 from rdo_promoter.release.promotions import services_of
 from rdo_promoter.steps import Approve, WaitFor
+from rdo_promoter.steps.jobs import JobStep
 
 
 def open_services(targets: Iterable[Target]) -> list[ConnectionServices]:
@@ -73,6 +74,11 @@ def look(target: Target, services: ConnectionServices, build: Build, *, reads_on
         criteria={name: step.criteria(policy) for name, step in before if isinstance(step, WaitFor)},
         jobs=target.release.jobs,
         approvals=tuple(f"{target.stage.name}.{name}" for name, step in before if isinstance(step, Approve)),
+        started=tuple(
+            f"{target.stage.name}.{name}"
+            for name, step in before
+            if isinstance(step, JobStep) and step.holds_back
+        ),
         registries=tuple(registries),
         servers=tuple(servers),
         buildset_of={

@@ -34,6 +34,7 @@ class Stage:
     :param criteria: what has to pass, by the step that waits for it.
     :param jobs: the jobs that any stage of the release requires, to tell waivers of unknown ones.
     :param approvals: the tasks that ask for an approval before it.
+    :param started: the tasks before it that start a job, and hold back what follows when it does not pass.
     :param registries: registries that the promotion works on.
     :param servers: image servers that it works on.
     :param buildset_of: the pipeline whose buildset decides in place of votes, by the step that waits.
@@ -43,6 +44,7 @@ class Stage:
     criteria: Mapping[str, Criteria]
     jobs: frozenset[str] = frozenset()
     approvals: tuple[str, ...] = ()
+    started: tuple[str, ...] = ()
     registries: tuple[str, ...] = ()
     servers: tuple[str, ...] = ()
     buildset_of: Mapping[str, Pipeline] = field(default_factory=dict)
@@ -111,7 +113,8 @@ def look_ahead(
     labels = [] if reads_only else [promotion.label]
     access = check_access(services, stage.registries, stage.servers, labels)
     ignored = decisions.ignored(promotion.build.full_hash, stage.jobs, now=services.dlrn.now())
-    notes = (*access.notes, *map(str, ignored), *_not_approved(promotion, stage, decisions))
+    unknown = (*_not_approved(promotion, stage, decisions), *_not_known_to_pass(promotion, stage))
+    notes = (*access.notes, *map(str, ignored), *unknown)
     seen = Outlook(promotion, verdicts, (*refused, *access.problems), notes)
     if access.problems:
         return seen
@@ -172,6 +175,15 @@ def _not_approved(promotion: Promotion, stage: Stage, decisions: Decisions) -> I
     full_hash = promotion.build.full_hash
     for task in unanswered(decisions, full_hash, stage.approvals):
         yield f"nobody has approved {full_hash} at {task}: whoever promotes it by hand answers for it"
+
+
+def _not_known_to_pass(promotion: Promotion, stage: Stage) -> Iterator[str]:
+    """Say which jobs hold back the promotion in the Dag: how they ended only Airflow knows."""
+    for task in stage.started:
+        yield (
+            f"whether the job of {task} passed for {promotion.build.full_hash} nobody knows without Airflow, "
+            "where it holds back the promotion: look where it runs; whoever promotes by hand answers for it"
+        )
 
 
 def _no_zuul() -> ZuulClient:
