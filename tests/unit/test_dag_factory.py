@@ -17,10 +17,13 @@ from rdo_promoter.operators.gate import GateOperator
 from rdo_promoter.release import Release
 from rdo_promoter.sensors.job import JobSensor
 from rdo_promoter.steps.context import short_names
+from tests.unit.releases import changed, write
 
 PROJECT = Path(__file__).resolve().parents[2]
 RELEASES = PROJECT / "include" / "releases"
 GROUP = "upstream.promote"
+#: What the second gate of the good release waits for.
+TESTS = ("standalone", "scenario001")
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +61,11 @@ def test_nothing_that_acts_runs_whatever_came_before(dag: DAG) -> None:
     }
     assert {dag.get_task(name).task_type for name in joins} == {"EmptyOperator"}
     assert rules["upstream.start"] is TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS
+
+
+def test_a_candidate_enters_ci_only_behind_the_knock_at_every_door(dag: DAG) -> None:
+    """What `start` refuses is refused before any label has moved."""
+    assert dag.get_task("upstream.candidate").upstream_task_ids == {"upstream.start"}
 
 
 def test_each_gate_waits_itself_behind_the_step_before(dag: DAG) -> None:
@@ -137,6 +145,20 @@ def test_each_task_gets_the_connections_that_its_step_names_and_no_others(dag: D
     for sensor in (task for task in dag.tasks if isinstance(task, JobSensor)):
         assert sensor.terms.where.dlrn_conn_id == "dlrn_centos7_master"
         assert not hasattr(sensor, "services")
+
+
+def test_zuuls_connection_goes_to_what_looks_into_it_and_no_further(tmp_path: Path) -> None:
+    """Also not to a stage whose builds no known pipeline tests."""
+    text = changed("\nstages:\n", "\nzuul: {connection: zuul_rdo, pipeline: periodic}\nstages:\n")
+    dag = dags(write(tmp_path, text).parent)["centos9-good"]
+    with_services = {task.task_id: task.services for task in dag.tasks if hasattr(task, "services")}
+    named = {name: services.zuul_conn_id for name, services in with_services.items() if services.zuul_conn_id}
+    assert named == dict.fromkeys(
+        ("upstream.start", "upstream.wait_for.gate", "upstream.wait_for_2.gate"), "zuul_rdo"
+    )
+    assert len(with_services) > 15
+    told = {task.task_id for task in dag.tasks if isinstance(task, JobSensor) and task.terms.ci}
+    assert told == {f"upstream.{job}" for job in ("build-containers", "build-images", *TESTS)}
 
 
 def test_two_parses_give_the_same_dag() -> None:

@@ -36,7 +36,7 @@ def open_services(targets: Iterable[Target]) -> list[ConnectionServices]:
     load_airflow()
     needed = {conn_id: "the release file" for target in targets for conn_id in target.connections}
     bring_connections({**needed, **dict.fromkeys(ledger_connection(), ENVIRONMENT)})
-    return [services_of(target.release).only(*target.uses) for target in targets]
+    return [services_of(target.release).only(*target.uses, zuul=target.asks_zuul) for target in targets]
 
 
 def open_dlrn(release: Release) -> DlrnClient:

@@ -49,7 +49,7 @@ class Target:
             self.release.dlrn.connection,
             *(self.release.registries[name].connection for name in registries),
             *(self.release.image_servers[name].connection for name in servers),
-            *((self.release.zuul.connection,) if self.release.zuul and self._asks_zuul else ()),
+            *((self.release.zuul.connection,) if self.release.zuul and self.asks_zuul else ()),
         )
 
     @property
@@ -58,7 +58,8 @@ class Target:
         return self.release.pipeline(self.stage)
 
     @property
-    def _asks_zuul(self) -> bool:
+    def asks_zuul(self) -> bool:
+        """Whether a buildset of Zuul's decides about the promotion."""
         return any(isinstance(step, WaitFor) and step.by_buildset for step in self.stage.steps)
 
     def promotion(self, build: Build) -> Promotion:

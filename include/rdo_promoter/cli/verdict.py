@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     if release.zuul:
         with contextlib.suppress(PromoterError):  # who asks Zuul says that it cannot be asked
             bring_connections({release.zuul.connection: in_file})
-    services = services_of(release).only()
+    services = services_of(release).only(zuul=True)
     decisions = DecisionsReader(release.dag_id, release.waivers, outlook.book()).read()
     found: list[Why] = []
     refused: dict[str, str] = {}

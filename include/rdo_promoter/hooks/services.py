@@ -39,18 +39,21 @@ class ConnectionServices:
     # A task asks one registry many questions; its client keeps the connections for them.
     _registries: dict[str, Registry] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def only(self, registries: Iterable[str] = (), servers: Iterable[str] = ()) -> ConnectionServices:
-        """Return these services without the registries and image servers that are not named.
+    def only(
+        self, registries: Iterable[str] = (), servers: Iterable[str] = (), *, zuul: bool = False
+    ) -> ConnectionServices:
+        """Return these services without what is not named.
 
         :param registries: names that stay.
         :param servers: names that stay.
+        :param zuul: whether the Zuul stays.
         """
         return ConnectionServices(
             self.dlrn_conn_id,
             self.repo_url,
             {name: self.registries[name] for name in dict.fromkeys(registries)},
             {name: self.servers[name] for name in dict.fromkeys(servers)},
-            self.zuul_conn_id,
+            self.zuul_conn_id if zuul else None,
         )
 
     @cached_property

@@ -72,6 +72,8 @@ class Step(Frozen):
     kind: ClassVar[str]
     #: Whether a promotion may rest on this step's result.
     decides: ClassVar[bool] = False
+    #: Whether it looks into the Zuul whose jobs test the builds.
+    asks_zuul: ClassVar[bool] = False
 
     name: Name | None = None
 

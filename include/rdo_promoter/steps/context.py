@@ -94,7 +94,8 @@ class StageContext(StageFacts):
 
         :param steps: steps of the stage.
         """
-        return replace(self, services=self.services.only(*self.uses(steps)))
+        zuul = self.pipeline is not None and any(step.asks_zuul for step in steps)
+        return replace(self, services=self.services.only(*self.uses(steps), zuul=zuul))
 
 
 def short_names(jobs: Sequence[str]) -> dict[str, str]:

@@ -38,6 +38,7 @@ class WaitFor(Step):
 
     kind: ClassVar[str] = "wait_for"
     decides: ClassVar[bool] = True
+    asks_zuul: ClassVar[bool] = True
 
     jobs: SomeDistinct[JobName]
     within: Annotated[Duration, Field(ge=1)]
