@@ -148,7 +148,8 @@ def context(ti: Ti | None = None, run_id: str = "ours", run_type: str = "schedul
 
 
 def services(dlrn: Any) -> Any:
-    return SimpleNamespace(dlrn=dlrn, dlrn_conn_id="dlrn", repo_url=REPO, registries={}, servers={})
+    facts = {"dlrn_conn_id": "dlrn", "repo_url": REPO, "zuul_conn_id": None}
+    return SimpleNamespace(dlrn=dlrn, registries={}, servers={}, **facts)
 
 
 def made(kind: Any, dlrn: Any = None, **arguments: Any) -> Any:

@@ -19,6 +19,20 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Door:
+    """A service at which we knock.
+
+    :param name: what messages call it.
+    :param knock: asks it to let us in, and changes nothing.
+    :param needed: whether the stage cannot go on without it.
+    """
+
+    name: str
+    knock: Callable[[], object]
+    needed: bool = True
+
+
+@dataclass(frozen=True)
 class Access:
     """What was found at the doors.
 
@@ -31,25 +45,36 @@ class Access:
 
 
 def check_access(
-    services: Services, registries: Iterable[str], servers: Iterable[str], labels: Iterable[str]
+    services: Services,
+    registries: Iterable[str],
+    servers: Iterable[str],
+    labels: Iterable[str],
+    others: Iterable[Door] = (),
 ) -> Access:
-    """Log in to DLRN, to registries and to image servers.
+    """Log in to DLRN, to registries and to image servers, and knock at other doors.
 
     :param registries: names of the release's registries.
     :param servers: names of its image servers.
     :param labels: labels that have to be moved in DLRN; without any nobody has to log in there.
+    :param others: what the stage works with beside them.
     """
-    doors: dict[str, Callable[[], None]] = {"DLRN": partial(_may_promote, services, tuple(labels))}
-    doors |= {f"registry {name}": partial(_ping, services, name) for name in registries}
-    doors |= {f"image server {name}": partial(_enter, services, name) for name in servers}
+    doors = (
+        Door("DLRN", partial(_may_promote, services, tuple(labels))),
+        *(Door(f"registry {name}", partial(_ping, services, name)) for name in registries),
+        *(Door(f"image server {name}", partial(_enter, services, name)) for name in servers),
+        *others,
+    )
     problems, notes = [], []
-    for door, knock in doors.items():
+    for door in doors:
         try:
-            knock()
+            door.knock()
         except (PermanentError, MissingConnectionError) as error:
-            problems.append(_named(door, error))
+            if door.needed:
+                problems.append(_named(door.name, error))
+            else:
+                notes.append(f"{_named(door.name, error)}; the stage goes on without it")
         except TransientError as error:
-            notes.append(_named(door, error))
+            notes.append(_named(door.name, error))
     if not problems and (skew := services.dlrn.skew) is not None and abs(skew) > SKEW_MAX:
         ahead = "ahead of" if skew > 0 else "behind"
         notes.append(f"this machine's clock is {abs(skew):.0f} s {ahead} DLRN's, by which deadlines go")

@@ -83,7 +83,7 @@ class RunContainerOperator(StartedJobOperator, DockerOperator):  # type: ignore[
         words = " ".join(self._command(work) or ["its own command"])
         return f"{self.image} on {self.conn_id}: {words}"
 
-    def check(self, work: Work) -> None:  # noqa: ARG002 - an engine is the same for all
+    def check(self) -> None:
         """Ask the engine whether it is there."""
         with engine.engine_errors(f"container engine {self.conn_id}"):
             self._engine.ping()

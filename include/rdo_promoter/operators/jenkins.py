@@ -70,12 +70,12 @@ class RunJenkinsOperator(StartedJobOperator):
         given = " ".join(f"{name}={value}" for name, value in self._given(work).items())
         return f"{self.job} in {self.conn_id} with {given}"
 
-    def check(self, work: Work) -> None:
+    def check(self) -> None:
         """Refuse a job that cannot be built, or whose builds could not be found again."""
         definition = self._jenkins.definition(self.job)
         if not definition.buildable:
             raise ConfigError(f"{self.job} in {self.conn_id} is disabled: enable it, or remove the step")
-        if undeclared := sorted(set(self._given(work)) - definition.parameters):
+        if undeclared := sorted({*self.parameters, ID_NAME} - definition.parameters):
             raise ConfigError(
                 f"{self.job} in {self.conn_id} does not declare {', '.join(undeclared)}, and Jenkins drops "
                 "parameters that a job does not declare: add them to the job as string parameters "
@@ -89,7 +89,7 @@ class RunJenkinsOperator(StartedJobOperator):
 
     def start(self, context: Context, work: Work) -> str:  # noqa: ARG002 - the base class's
         """Ask for a build."""
-        self.check(work)
+        self.check()
         return str(self._jenkins.start(self.job, self._given(work)))
 
     def look(self, context: Context, work: Work, *, lost: bool) -> Ended | None:  # noqa: ARG002 - as above

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from airflow.sdk import Context
 from airflow.sdk.exceptions import DownstreamTasksSkipped
 from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
-from rdo_promoter.engine.access import check_access
+from rdo_promoter.engine.access import Door, check_access
 from rdo_promoter.engine.candidate import newest_build
 from rdo_promoter.engine.observe import single
 from rdo_promoter.errors import ConfigError, NotFoundError, PreflightError
@@ -25,6 +25,7 @@ from rdo_promoter.operators.base import (
     skip,
 )
 from rdo_promoter.operators.kept import kept_back
+from rdo_promoter.operators.started import StartedJobOperator
 from rdo_promoter.triggers.names import BUILD_KEY, REASON_KEY, SINCE_KEY
 
 #: Where the pinned build survives a clear of its task.
@@ -96,24 +97,36 @@ class PinBuildOperator(PromoterOperator):
 class StartStageOperator(PromoterOperator):
     """Start a stage: skip it when the form leaves it out, or when a stage before it ended as skipped.
 
-    It knocks at everything that the stage works on: what refuses us is said before anything has changed.
+    It knocks at everything that the stage works with: what refuses us is said before anything has changed.
 
     :param stage: the stage's name.
     :param source: the label that the stage starts from.
     :param before: the last task of each stage before it, by the stage's name.
     :param labels: the labels that the stage moves in DLRN.
+    :param jobs: the stage's tasks that start a job.
+    :param zuul_decides: whether a buildset of Zuul's decides in the stage; otherwise Zuul only informs.
     """
 
     begins = True
 
     def __init__(
-        self, *, stage: str, source: str, before: Mapping[str, str], labels: Sequence[str] = (), **kwargs: Any
+        self,
+        *,
+        stage: str,
+        source: str,
+        before: Mapping[str, str],
+        labels: Sequence[str] = (),
+        jobs: Sequence[str] = (),
+        zuul_decides: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.stage = stage
         self.source = source
         self.labels = tuple(labels)
         self.before = dict(before)
+        self.jobs = tuple(jobs)
+        self.zuul_decides = zuul_decides
 
     def act(self, context: Context) -> Result:
         """Decide, and leave the time from which the stage's deadlines count."""
@@ -150,9 +163,23 @@ class StartStageOperator(PromoterOperator):
 
     def _check_access(self, build: Build) -> list[str]:
         """Refuse to begin when a service will not let us in; return what does not answer just now."""
-        found = check_access(self.services, self.services.registries, self.services.servers, self.labels)
+        services = self.services
+        found = check_access(services, services.registries, services.servers, self.labels, self._doors())
         for note in found.notes:
             self.log.warning("%s %s", build.short, note)
         if found.problems:
             raise PreflightError(f"{build.full_hash} in stage {self.stage}", found.problems)
         return list(found.notes)
+
+    def _doors(self) -> Iterator[Door]:
+        """Yield what the stage works with beside DLRN, registries and image servers."""
+        for name in self.jobs:
+            task = self.dag.get_task(name)
+            assert isinstance(task, StartedJobOperator), name
+            yield Door(f"step {name}", task.check)
+        if self.services.zuul_conn_id is not None:
+            yield Door("Zuul", self._ask_zuul, needed=self.zuul_decides)
+
+    def _ask_zuul(self) -> None:
+        with self.services.zuul() as zuul:
+            zuul.check()

@@ -62,7 +62,7 @@ class RunSshOperator(StartedJobOperator, SSHRemoteJobOperator):  # type: ignore[
         """Say what is started."""
         return f"{self._command(work)} on {self.conn_id}"
 
-    def check(self, work: Work) -> None:  # noqa: ARG002 - a machine is the same for all
+    def check(self) -> None:
         """Log in."""
         with self._machine.connect():
             pass

@@ -96,8 +96,8 @@ class StartedJobOperator(PromoterOperator):
         """Say what is started."""
 
     @abstractmethod
-    def check(self, work: Work) -> None:
-        """Ask about everything that can be asked without changing anything.
+    def check(self) -> None:
+        """Ask about everything that can be asked without changing anything; the stage's start does so, too.
 
         :raises PermanentError: when the job could not be started.
         """
@@ -134,7 +134,7 @@ class StartedJobOperator(PromoterOperator):
         work = self._work(context)
         build = work.build
         if is_dry_run(context):
-            self.check(work)
+            self.check()
             self.log.info("%s dry run: would start %s", build.short, self.plan(work))
             if self.report_vote:
                 self.log.info("%s dry run: would report its result as %s", build.short, self.report_vote)
