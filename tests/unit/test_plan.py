@@ -16,6 +16,7 @@ from rdo_promoter.model.plan import (
     Plan,
     SetLink,
     TagContainer,
+    is_untouched,
     plan,
 )
 from rdo_promoter.model.promotion import (
@@ -270,3 +271,49 @@ def test_summary() -> None:
     )
     assert todo.summary() == "1 images to copy, 2 DLRN labels to move"
     assert Plan().summary() == "nothing left to do"
+
+
+@given(promotions, observations(whole=True), st.data())
+def test_a_plan_is_untouched_until_something_of_it_is_in_place(
+    promotion: Promotion, observed: Observed, data: st.DataObject
+) -> None:
+    made = plan(promotion, observed)
+    assert is_untouched(made, promotion, observed)
+    if not made.changes:
+        return
+    change = data.draw(st.sampled_from(made.changes))
+    keeps = previous_label(promotion.label) in (getattr(change, "label", ""), getattr(change, "link", ""))
+    assert is_untouched(made, promotion, carry_out(observed, change)) is keeps
+
+
+def test_what_somebody_else_moved_is_not_taken_for_our_doing() -> None:
+    """The label went to a third build, everywhere; of ours nothing is in place."""
+    promotion = Promotion(
+        *(NEW, "passed", "testing", "rdo", ("nova",)),
+        tag_in=("rdo",),
+        images=("image",),
+        link_on=("images",),
+    )
+    file = ImageState(5, "m", "m")
+    before = Observed(
+        DlrnState(PromotionRow("passed", OLD, 1), True, None, True, OLD.full_hash),
+        {"rdo": RegistryState({"nova": A}, {"nova": None})},
+        {"images": ServerState({"image": file}, OLD.full_hash, True, None)},
+    )
+    made = plan(promotion, before)
+    other = build_number(3)
+    after = Observed(
+        DlrnState(
+            PromotionRow("passed", other, 2),
+            True,
+            PromotionRow("previous-passed", OLD, 2),
+            True,
+            other.full_hash,
+        ),
+        {"rdo": RegistryState({"nova": A}, {"nova": B})},
+        {"images": ServerState({"image": file}, other.full_hash, True, OLD.full_hash)},
+    )
+    assert is_untouched(made, promotion, after)
+    # A container that is gone from its source: what became of its tag cannot be told.
+    gone = dataclasses.replace(after, registries={"rdo": RegistryState({"nova": None}, {"nova": B})})
+    assert not is_untouched(made, promotion, gone)

@@ -27,7 +27,9 @@ from rdo_promoter.engine.outlook import Outlook
 from rdo_promoter.engine.whole import carry_out
 from rdo_promoter.errors import PromoterError, TransientError, said
 from rdo_promoter.hooks.recipe import write_recipe
-from rdo_promoter.model.ledger import Planned, Promoted, give_up
+from rdo_promoter.model.clock import utc
+from rdo_promoter.model.ledger import BY_HAND, Planned, Promoted, give_up
+from rdo_promoter.model.plan import is_untouched
 from rdo_promoter.model.promotion import Observed, Promotion
 from rdo_promoter.model.promotions import PromotionRow
 
@@ -102,14 +104,13 @@ class ByHand:
             summary=found.plan.summary(),
             wanted=write_recipe(promotion, self.services),
         )
-        last = plan
+        plans = [plan]
 
         def say(line: str) -> None:
-            nonlocal last
             progress(line)
-            if (now := self.services.dlrn.now()) - last.at >= RENEWED:
-                last = replace(plan, at=now)
-                book().append(last)
+            if (now := self.services.dlrn.now()) - plans[-1].at >= RENEWED:
+                plans.append(replace(plan, at=now))
+                book().append(plans[-1])
 
         def everything() -> None:
             self._promoted(promotion, *carry_out(promotion, self.services, found.was, say=say))
@@ -125,10 +126,10 @@ class ByHand:
                 if not self._begun:
                     raise
                 why = said(error) if isinstance(error, PromoterError) else "stopped by Ctrl-C"
-                tell(["", f"not complete: {why}", *self._left(promotion)])
+                tell(["", f"not complete: {why}", *self._left(seen, plans)])
                 return _REFUSED
             except Exception:
-                tell(["", "not complete: a mistake of this program, shown below", *self._left(promotion)])
+                tell(["", "not complete: a mistake of this program, shown below", *self._left(seen, plans)])
                 raise
         progress(f"done: {promotion.label} names {promotion.build.full_hash} everywhere")
         return _DONE
@@ -193,8 +194,12 @@ class ByHand:
                 self.pause(seconds)
         act()
 
-    def _left(self, promotion: Promotion) -> Iterator[str]:
-        """Say what has moved, and how to go on."""
+    def _left(self, seen: Outlook, plans: Sequence[Planned]) -> Iterator[str]:
+        """Say what has moved, and how to go on; give up plans of which nothing is in place yet.
+
+        :param plans: what this command has written into the ledger.
+        """
+        promotion, untouched = seen.promotion, False
         try:
             observed = observe(promotion, self.services, checksums=False)
         except (PromoterError, KeyboardInterrupt) as error:
@@ -203,5 +208,28 @@ class ByHand:
             holder = observed.dlrn.holder
             names = holder.build.full_hash if holder else "nothing"
             yield f"DLRN's {promotion.label} names {names}. Moved to {promotion.build.full_hash} are:"
-            yield from (f"  - {line}" for line in moved_so_far(promotion, observed) or ("nothing else",))
+            moved = moved_so_far(promotion, observed)
+            yield from (f"  - {line}" for line in moved or ("nothing else",))
+            # What an earlier command has moved is this promotion's, too.
+            named = bool(moved) or (holder is not None and holder.build == promotion.build)
+            untouched = not named and is_untouched(seen.plan, promotion, observed)
+        until = utc(plans[-1].at + BY_HAND)
+        kept = f"Airflow's runs leave {promotion.label} alone until {until}, or until it is promoted."
+        if not untouched:
+            yield f"Something was copied or moved, or that cannot be told. {kept}"
+        elif refused := self._give_up(plans):
+            yield f"Nothing was copied or moved, but that cannot be written down: {refused}. {kept}"
+        else:
+            yield "Nothing was copied or moved, so the plan is given up: it keeps nobody waiting."
         yield "The same command again does what is left; what is in place is not done twice."
+
+    def _give_up(self, plans: Sequence[Planned]) -> PromoterError | None:
+        """End plans in the ledger without a promotion; return why that cannot be done."""
+        reason = "nothing was copied or moved before it failed or was stopped"
+        try:
+            now = self.services.dlrn.now()
+            for plan in plans:
+                book().append(give_up(plan, reason, at=now, by=person(), via="command line"))
+        except PromoterError as error:
+            return error
+        return None

@@ -11,7 +11,7 @@ commit point.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rdo_promoter.model.build import Build
 from rdo_promoter.model.promotion import (
@@ -23,6 +23,8 @@ from rdo_promoter.model.promotion import (
     previous_label,
 )
 from rdo_promoter.model.promotions import PromotionRow
+
+_PREVIOUS = previous_label("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,26 @@ def plan(promotion: Promotion, observed: Observed) -> Plan:
     for name in promotion.servers:
         result += plan_server(promotion, name, observed.servers, observed.dlrn.holder)
     return result + plan_dlrn(promotion, observed.dlrn)
+
+
+def is_untouched(made: Plan, promotion: Promotion, observed: Observed) -> bool:
+    """Tell whether a plan is as it was made: nothing of it is in place yet.
+
+    Where tags, links and labels were is not compared, for somebody else may have moved them. What
+    ``previous-`` names does not count either: it is never the promotion's build.
+
+    :param made: the plan.
+    :param observed: how things are now; what is missing or wrong by now tells nothing, so that is False.
+    """
+    left = plan(promotion, observed)
+    return _essence(made) <= _essence(left)
+
+
+def _essence(made: Plan) -> set[Change]:
+    tags = {replace(each, was=None) for each in made.tags}
+    links = {replace(each, was=None) for each in made.links if not each.link.startswith(_PREVIOUS)}
+    labels = {replace(each, was=None) for each in made.labels if not each.label.startswith(_PREVIOUS)}
+    return {*made.copies, *made.images, *tags, *links, *labels}
 
 
 def plan_registry(promotion: Promotion, name: str, registries: Mapping[str, RegistryState]) -> Plan:
