@@ -31,6 +31,7 @@ RELEASES = (
     "wide",
     "held",
     "started",
+    "locked",
     *SHAKY,
 )
 
@@ -45,6 +46,9 @@ ASKING = ("asked", "wide")
 
 #: The tests of the release "wide": so many as a real one has.
 WIDE_JOBS = tuple(f"scenario{number:03}" for number in range(1, 29))
+
+#: The release "locked" names two Connections that do not exist, by the right one's id.
+TYPOS = {"registry_dockerhub": "registry_typo", "jenkins_lab": "jenkins_typo"}
 
 #: Jobs that a release starts itself; of one the vote counts.
 STARTED_JOBS: tuple[dict[str, object], ...] = (
@@ -96,6 +100,7 @@ def release_file(name: str, lab: Lab) -> str:
         },
         *([{"approve": {"text": "Look at the *dashboard*", "users": ["admin"]}}] if name == "held" else []),
         *(STARTED_JOBS if name == "started" else []),
+        *(STARTED_JOBS[:1] if name == "locked" else []),
         {"promote": {"label": f"{name}-current", **everywhere}},
     ]
     phase1 = [
@@ -143,6 +148,9 @@ def write_releases(folder: Path, lab: Lab, outages: Mapping[str, Outage]) -> Pat
     (folder / "containers" / "few.yaml").write_text(yaml.safe_dump(list(CONTAINERS)))
     for name in RELEASES:
         text = release_file(name, lab)
+        if name == "locked":
+            for right, typo in TYPOS.items():
+                text = text.replace(f"connection: {right}\n", f"connection: {typo}\n")
         (folder / f"{name}.yaml").write_text(_shaky(text, outages) if name in SHAKY else text)
     (folder / "typo.yaml").write_text(release_file("typo", lab).replace("retry_delay", "retry_dealy"))
     return folder

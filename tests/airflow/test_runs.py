@@ -240,6 +240,20 @@ def test_a_build_that_was_displaced_before_any_vote_asks_nobody(world: World) ->
     assert run.states()["upstream.promote.dlrn"] == "skipped"
 
 
+def test_a_connection_that_is_missing_ends_a_run_before_any_label_has_moved(world: World) -> None:
+    release = world.release("locked")
+    run = release.trigger(release.build())
+    assert run.end() == "failed"
+    states = run.states()
+    assert states["upstream.start"] == "failed"
+    assert states["upstream.candidate"] == "upstream_failed"
+    said = str(run.reason("upstream.start"))
+    assert "in stage upstream is refused, nothing was changed; 2 problem(s):" in said
+    assert "registry dockerhub: Connection 'registry_typo' does not exist: create it under Admin" in said
+    assert "step upstream.run_jenkins: Connection 'jenkins_typo' does not exist: create it under" in said
+    assert release.dlrn.promotions(release.candidate_label) == []
+
+
 def test_a_file_that_cannot_be_used_becomes_a_dag_that_shows_why(world: World) -> None:
     world.api.wait_for_dag("broken-typo")
     assert world.api.import_errors() == {}

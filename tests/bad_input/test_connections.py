@@ -17,6 +17,7 @@ from rdo_promoter.errors import MissingConnectionError, PermanentError
 from rdo_promoter.hooks.dlrn import DlrnHook
 from rdo_promoter.hooks.image_server import ImageServerHook
 from rdo_promoter.hooks.registry import RegistryHook
+from rdo_promoter.model.promotions import PromotionRow
 from tests.bad_input.spoil import other_host_key, other_login_key
 
 pytestmark = pytest.mark.lab
@@ -297,9 +298,11 @@ def test_it_is_told_when_it_is_opened(lab: Lab, monkeypatch: pytest.MonkeyPatch,
             if value is not None
         }
         monkeypatch.setenv(variable, json.dumps({**fields, "extra": extra, **case.changes}))
+    before = rows(lab)
     with pytest.raises((PermanentError, MissingConnectionError)) as refused:
         enter(lab, case.connection)
     assert isinstance(refused.value, MissingConnectionError) == (case.changes is None)
+    assert rows(lab) == before
     said = str(refused.value)
     for part in case.said:
         assert part in said
@@ -311,8 +314,16 @@ def test_what_is_right_is_let_in(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> N
     """So that the cases above are refused for what is wrong with them, and not for something else."""
     for name, content in lab.connections().items():
         monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", content)
+    before = rows(lab)
     for connection in (DLRN, HUB, IMAGES):
         enter(lab, connection)
+    assert rows(lab) == before
+
+
+def rows(lab: Lab) -> list[PromotionRow]:
+    """Return DLRN's rows of the label for which it is asked whether we may promote."""
+    with lab.dlrn_client() as dlrn:
+        return dlrn.promotions("current-tripleo")
 
 
 def enter(lab: Lab, connection: str) -> None:
