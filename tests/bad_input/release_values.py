@@ -321,6 +321,7 @@ SHAPE = [
         ("[overcloud-full.tar,", "[../x,", 18, "images[0]", "name a file without its folder"),
         ("[overcloud-full.tar,", "[x.tar.md5,", 18, "images[0]", "its .md5 file goes with it unnamed"),
         ("https://dlrn.", "ftp://dlrn.", 5, "dlrn.repo_url", "no address of a repository"),
+        ("https://dlrn.", "https://dlrn..", 5, "dlrn.repo_url", "no address of a repository"),
         ("/centos9-good", "/centos9-good?x=1", 5, "dlrn.repo_url", "without user, query and fragment"),
         ("path: /images/", "path: images/", 12, "image_servers.images.path", "write an absolute path"),
         ("path: /images/", "path: /images/../", 12, "image_servers.images.path", "write an absolute path"),

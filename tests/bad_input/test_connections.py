@@ -85,6 +85,7 @@ ADDRESSES = tuple(
         host(connection, "a query", f"example.org?token={SECRET}", "is no address of a web service"),
         host(connection, "a port that is none", "https://example.org:port", "is no address"),
         host(connection, "half an IPv6 address", "https://[::1", "is no address"),
+        host(connection, "two dots in its name", "https://trunk..rdoproject.org", "is no address"),
         host(connection, "its path in the schema", "example.org", "is not read", schema="api"),
     )
 )
@@ -185,6 +186,15 @@ CASES: tuple[Case, ...] = (
         IMAGES,
         ("Connection 'images_rdo' has no host: set the image server's host",),
         {"host": None},
+    ),
+    *(
+        Case(
+            f"a host that no machine can be called ({what})",
+            IMAGES,
+            (f"host '{value}' of Connection 'images_rdo' is no name of a machine: write it", "single dots"),
+            {"host": value},
+        )
+        for what, value in (("two dots", "images..rdoproject.org"), ("too long", f"{'x' * 64}.org"))
     ),
     Case(
         "no login",

@@ -118,7 +118,8 @@ def log_in(
     :param connect_timeout: seconds to reach the server.
     :param handshake_timeout: seconds for the banner, the key exchange and the login, each.
     :param answer_timeout: seconds until the kernel gives up on a server that takes nothing any more.
-    :raises ConfigError: when a key cannot be read, or nothing to log in with is given.
+    :raises ConfigError: when a key cannot be read, nothing to log in with is given, or no machine can have
+        that host's name.
     :raises AuthError: when the server shows no host key, another one, or refuses the login.
     :raises ServiceError: when the server does not answer.
     """
@@ -142,7 +143,7 @@ def log_in(
                 username,
                 password=password,
                 pkey=key,
-                sock=_dial(host, port, connect_timeout, answer_timeout),
+                sock=_dial(host, port, connect_timeout, answer_timeout, source),
                 timeout=handshake_timeout,
                 banner_timeout=handshake_timeout,
                 auth_timeout=handshake_timeout,
@@ -267,8 +268,15 @@ def _load_key(
     )
 
 
-def _dial(host: str, port: int, connect_timeout: float, answer_timeout: float) -> socket.socket:
-    sock = socket.create_connection((host, port), timeout=connect_timeout)
+def _dial(host: str, port: int, connect_timeout: float, answer_timeout: float, source: str) -> socket.socket:
+    try:
+        sock = socket.create_connection((host, port), timeout=connect_timeout)
+    except UnicodeError as error:
+        # No name server is asked for a name like a..b, so trying again says the same.
+        raise ConfigError(
+            f"host {host!r} of {source} is no name of a machine: write it without a scheme, its parts joined "
+            "by single dots, for example images.rdoproject.org"
+        ) from error
     # paramiko leaves Nagle's algorithm on: small requests then wait for a delayed ACK, some ms each.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     # paramiko tries for ever to send to a server that takes nothing any more: let the kernel end that.

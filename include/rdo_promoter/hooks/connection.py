@@ -105,6 +105,8 @@ def read_url(connection: Connection, example: str) -> str:
     try:
         parts = urlsplit(host if "://" in host else f"https://{host}")
         port = parts.port
+        # What no name server can be asked for, like a..b, clients find out with errors of their own.
+        (parts.hostname or "").encode("idna")
     except ValueError:
         raise ConfigError(f"{where} is no address: {remedy}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:

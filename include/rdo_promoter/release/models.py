@@ -61,6 +61,7 @@ def _repo_url(value: str) -> str:
         usable = (
             parts.scheme in ("http", "https")
             and parts.hostname
+            and parts.hostname.encode("idna")
             and parts.port != 0
             and not (parts.username or parts.password or parts.query or parts.fragment)
             and not re.search(r"[\s\\]", value)
