@@ -218,10 +218,28 @@ def dockerhub(**changes: Any) -> Spoiler:
 
 @contextmanager
 def schema1(world: World) -> Iterator[tuple[Spoilt, Promotion]]:
-    """Let one container of the source be of the format that registries convert for each answer.
+    """Let one container of the source be of the format that registries convert for each answer."""
+    with _old_registry(world) as host:
+        for container in CONTAINERS:
+            _push(world, host, container, world.new.full_hash, schema1=container == "nova-api")
+        with Registry(f"http://{host}", name="rdo") as registry:
+            yield _spoilt(world, registries={"rdo": registry}), world.rdo.promotion(world.new)
 
-    The lab's registries take no such image any more; this one does.
-    """
+
+@contextmanager
+def schema1_under_the_label(world: World) -> Iterator[tuple[Spoilt, Promotion]]:
+    """Let the label, in the source, name one container of that format."""
+    with _old_registry(world) as host:
+        for container in CONTAINERS:
+            _push(world, host, container, world.new.full_hash)
+        _push(world, host, "nova-api", world.rdo.label, schema1=True)
+        with Registry(f"http://{host}", name="rdo") as registry:
+            yield _spoilt(world, registries={"rdo": registry}), world.rdo.promotion(world.new)
+
+
+@contextmanager
+def _old_registry(world: World) -> Iterator[str]:
+    """Run a registry that takes images of format schema1; the lab's take no such image any more."""
     storage = {"filesystem": {"rootdirectory": str(world.folder / "schema1")}}
 
     def command(port: int) -> list[str]:
@@ -239,32 +257,22 @@ def schema1(world: World) -> Iterator[tuple[Spoilt, Promotion]]:
     service.start()
     try:
         service.wait_ready()
-        host = f"{HOST}:{service.port}"
-        for container in CONTAINERS:
-            repository = f"{world.rdo.namespace('rdo')}/{container}:{world.new.full_hash}"
-            how = ["--format", "v2s1"] if container == "nova-api" else ["--all"]
-            subprocess.run(
-                [
-                    *(
-                        SKOPEO.require(),
-                        "copy",
-                        "--quiet",
-                        "--src-tls-verify=false",
-                        "--dest-tls-verify=false",
-                    ),
-                    *(
-                        *how,
-                        f"docker://{world.rdo.lab.registries.rdo.host}/{repository}",
-                        f"docker://{host}/{repository}",
-                    ),
-                ],
-                check=True,
-                capture_output=True,
-            )
-        with Registry(f"http://{host}", name="rdo") as registry:
-            yield _spoilt(world, registries={"rdo": registry}), world.rdo.promotion(world.new)
+        yield f"{HOST}:{service.port}"
     finally:
         service.stop()
+
+
+def _push(world: World, host: str, container: str, tag: str, *, schema1: bool = False) -> None:
+    """Copy a container from the lab's source registry to another one."""
+    image = f"{world.rdo.namespace('rdo')}/{container}:{tag}"
+    source = world.rdo.lab.registries.rdo.host
+    skopeo = [SKOPEO.require(), "copy", "--quiet", "--src-tls-verify=false", "--dest-tls-verify=false"]
+    how = ["--format", "v2s1"] if schema1 else ["--all"]
+    subprocess.run(
+        [*skopeo, *how, f"docker://{source}/{image}", f"docker://{host}/{image}"],
+        check=True,
+        capture_output=True,
+    )
 
 
 #: An image that a page of the web server took the place of, and the md5 of nothing.

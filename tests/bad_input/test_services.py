@@ -5,6 +5,7 @@ For each case: what is wrong, how it comes about, and what has to be in the mess
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import uuid
 from collections.abc import Iterator
@@ -16,11 +17,11 @@ from lab import dlrn as lab_dlrn
 from lab.lab import Lab
 from rdo_promoter.engine import promote
 from rdo_promoter.engine.whole import carry_out
-from rdo_promoter.errors import PermanentError
+from rdo_promoter.errors import AnswerError, PermanentError
 from tests.bad_input import spoil
 from tests.bad_input.spoil import WRONG, Spoiler, World
 from tests.bad_input.world import everything
-from tests.engine.rdo import Rdo
+from tests.engine.rdo import CONTAINERS, Rdo
 
 pytestmark = pytest.mark.lab
 
@@ -283,3 +284,17 @@ def test_what_is_not_spoilt_is_promoted(world: World) -> None:
     """So that the cases above are refused for what is wrong with them, and not for something else."""
     services, promotion = world.rdo, world.rdo.promotion(world.new)
     assert promote.preflight(promotion, services).plan.problems == ()
+
+
+def test_an_old_format_under_the_label_is_only_replaced(world: World) -> None:
+    """What the label named before is neither copied nor tagged: nobody has to push or delete anything."""
+    with spoil.schema1_under_the_label(world) as (services, wanted):
+        promotion = dataclasses.replace(wanted, push_to=())
+        repository = f"{services.namespace('rdo')}/nova-api"
+        with pytest.raises(AnswerError, match="it is a schema1 manifest"):
+            services.registry("rdo").head(repository, promotion.label)
+        found = promote.preflight(promotion, services)
+        assert [change.container for change in found.plan.tags] == list(CONTAINERS)
+        promote.tag_in(promotion, services, "rdo", found.was)
+        tagged = services.registry("rdo").head(repository, promotion.label)
+        assert tagged == services.registry("rdo").head(repository, promotion.tag)

@@ -37,6 +37,29 @@ def test_schema1_is_refused(content_type: str) -> None:
                 registry.head("team/old", "current")
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_a_tag_is_moved_away_from_whatever_it_names(named: bool) -> None:
+    """From an unknown format, too, whether or not the registry names its digest."""
+    other, wanted, tagged = b'{"format": "of 2030"}', build_image("cron", BUILD).manifest, [False]
+
+    def registry_of_tomorrow(method: str, path: str, before: int) -> Fault:
+        tagged[0] |= method == "PUT"
+        body, media_type = other, "application/vnd.example.2030+json"
+        if tagged[0] or not path.endswith("current"):
+            body, media_type = wanted.body, wanted.media_type
+        digest = {"Docker-Content-Digest": digest_of(body)} if named else {}
+        return Answer(201 if method == "PUT" else 200, body, {"Content-Type": media_type, **digest})
+
+    with FakeRegistry(registry_of_tomorrow) as fake, faulty(fake) as registry:
+        with pytest.raises(AnswerError, match=r"it is of media type 'application/vnd\.example\.2030"):
+            registry.head("team/a", "current")
+        found = registry.head("team/a", "current", any_type=True)
+        assert found is not None
+        assert found.digest == digest_of(other)
+        assert registry.tag("team/a", wanted.digest, "current")
+        assert not registry.tag("team/a", wanted.digest, "current")
+
+
 def test_bytes_of_another_digest_are_refused() -> None:
     asked = digest_of(b"asked for")
     with answering() as fake, faulty(fake) as registry:

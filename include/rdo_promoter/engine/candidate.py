@@ -185,7 +185,7 @@ def look_at_candidate(promotion: Promotion, services: Services, name: str) -> Ta
     assert promotion.source is not None
     source = digests(services, promotion.source, promotion.containers, promotion.tag)
     here = digests(services, name, promotion.containers, promotion.tag)
-    label = digests(services, name, promotion.containers, promotion.label)
+    label = digests(services, name, promotion.containers, promotion.label, any_type=True)
     wanted = {container: digest for container, digest in source.items() if digest is not None}
     missing = len(source) - len(wanted)
     return Tagged(

@@ -49,22 +49,26 @@ def observe_registry(promotion: Promotion, services: Services, name: str) -> Reg
     """
     return RegistryState(
         by_hash=digests(services, name, promotion.containers, promotion.tag),
-        by_label=digests(services, name, promotion.containers, promotion.label)
+        # What the label named before, in whatever format, is only replaced.
+        by_label=digests(services, name, promotion.containers, promotion.label, any_type=True)
         if name in promotion.registries
         else {},
     )
 
 
-def digests(services: Services, name: str, containers: Iterable[str], tag: str) -> dict[str, str | None]:
+def digests(
+    services: Services, name: str, containers: Iterable[str], tag: str, *, any_type: bool = False
+) -> dict[str, str | None]:
     """Return the digest that a tag names in each container's repository, None where there is no such tag.
 
     :param name: the registry's name.
     :param containers: names without namespace.
     :param tag: hash tag or label.
+    :param any_type: also that of what could not be copied or tagged, as it need not be.
     """
     namespace = services.namespace(name)
     repositories = {container: f"{namespace}/{container}" for container in containers}
-    found = heads(services.registry(name), list(repositories.values()), tag)
+    found = heads(services.registry(name), list(repositories.values()), tag, any_type=any_type)
     return {
         container: descriptor.digest if (descriptor := found[repository]) else None
         for container, repository in repositories.items()

@@ -17,6 +17,7 @@ from rdo_promoter.clients.registry.manifest import (
     check_media_type,
     check_reference,
     check_repository,
+    digest_of,
     is_digest,
     parse_manifest,
     spell,
@@ -109,10 +110,11 @@ class Registry:
         """
         self._transport.auth.will_write(repositories)
 
-    def head(self, repository: str, reference: str) -> Descriptor | None:
+    def head(self, repository: str, reference: str, *, any_type: bool = False) -> Descriptor | None:
         """Return what a tag or digest names, or None when it does not exist.
 
-        :raises AnswerError: when it is a schema1 manifest.
+        :param any_type: whatever it is: for a tag that is moved unless it names the right digest.
+        :raises AnswerError: when it is a schema1 manifest, or of another type that is not known.
         """
         what = f"look at {spell(repository, reference)}"
         answer = self._transport.request(
@@ -126,20 +128,22 @@ class Registry:
         if answer.status_code == 404:
             return None
         digest = answer.headers.get("Docker-Content-Digest")
-        if digest is None:
+        content_type = answer.headers.get("Content-Type", "")
+        if digest is None and not any_type:
             # The header is optional in the specification; the bytes tell the digest as well.
             return self.get(repository, reference).descriptor
+        if digest is None:
+            digest = digest_of(self._fetch(repository, reference).content)
         if not is_digest(digest):
             raise AnswerError(
                 f"{self._transport.where(what)}: it names no sha256 digest, but {digest[:80]!r}"
             )
         if is_digest(reference):
             self._compare(repository, reference, actual=digest, expected=reference)
-        media_type = check_media_type(
-            answer.headers.get("Content-Type", ""), what=self._transport.where(what)
-        )
+        if not any_type:
+            content_type = check_media_type(content_type, what=self._transport.where(what))
         length = answer.headers.get("Content-Length", "")
-        return Descriptor(digest, media_type, int(length) if length.isdecimal() else 0)
+        return Descriptor(digest, content_type, int(length) if length.isdecimal() else 0)
 
     def get(self, repository: str, reference: str) -> Manifest:
         """Return a manifest as the bytes that the registry stores.
@@ -148,17 +152,9 @@ class Registry:
         :raises DigestMismatchError: when the bytes are not those of the digest.
         :raises AnswerError: when it is a schema1 manifest, or not a manifest.
         """
-        what = f"get {spell(repository, reference)}"
-        answer = self._transport.request(
-            "GET",
-            _path(repository, reference),
-            what=what,
-            repository=repository,
-            headers={"Accept": ACCEPT},
-        )
-        manifest = parse_manifest(
-            answer.headers.get("Content-Type", ""), answer.content, what=self._transport.where(what)
-        )
+        answer = self._fetch(repository, reference)
+        what = self._transport.where(f"get {spell(repository, reference)}")
+        manifest = parse_manifest(answer.headers.get("Content-Type", ""), answer.content, what=what)
         promised = answer.headers.get("Docker-Content-Digest", manifest.digest)
         for expected in (promised, reference if is_digest(reference) else promised):
             self._compare(repository, reference, actual=manifest.digest, expected=expected)
@@ -191,7 +187,7 @@ class Registry:
         :raises NotFoundError: when the repository does not have the digest.
         """
         self.will_write([repository])
-        found = self.head(repository, tag)
+        found = self.head(repository, tag, any_type=True)
         if found is not None and found.digest == digest:
             return False
         self.put(repository, tag, self.get(repository, digest))
@@ -218,6 +214,15 @@ class Registry:
             address = _next(answer)
         return tags
 
+    def _fetch(self, repository: str, reference: str) -> requests.Response:
+        return self._transport.request(
+            "GET",
+            _path(repository, reference),
+            what=f"get {spell(repository, reference)}",
+            repository=repository,
+            headers={"Accept": ACCEPT},
+        )
+
     def _compare(self, repository: str, reference: str, *, actual: str | None, expected: str) -> None:
         if actual != expected:
             raise DigestMismatchError(
@@ -225,13 +230,18 @@ class Registry:
             )
 
 
-def heads(registry: Registry, repositories: Iterable[str], reference: str) -> dict[str, Descriptor | None]:
+def heads(
+    registry: Registry, repositories: Iterable[str], reference: str, *, any_type: bool = False
+) -> dict[str, Descriptor | None]:
     """Return what a tag names in each repository, None where it does not exist.
 
     :param reference: the tag, the same everywhere.
+    :param any_type: as `Registry.head` takes it.
     """
     names = list(dict.fromkeys(repositories))
-    found = run_all(lambda name: registry.head(name, reference), names, threads=registry.pool)
+    found = run_all(
+        lambda name: registry.head(name, reference, any_type=any_type), names, threads=registry.pool
+    )
     return dict(zip(names, found, strict=True))
 
 
