@@ -12,7 +12,7 @@ Every message says what, where, why, and what to do. The branch says what a call
     |   +-- NotFoundError          something that is needed does not exist
     |   +-- AnswerError            a server's answer is not what it promised
     |   |   +-- DigestMismatchError
-    |   +-- PreflightError         a promotion was refused before anything was changed
+    |   +-- PreflightError         something was refused before any promoted label moved
     |   +-- UnfinishedError        a promotion cannot go on, and some of its labels have moved
     |   +-- ConflictError          somebody outside moved a label meanwhile
     +-- SupersededError            a newer build holds the label: this one has nothing left to win
@@ -89,15 +89,16 @@ class DigestMismatchError(AnswerError):
 
 
 class PreflightError(PermanentError):
-    """A promotion was refused; nothing has been changed.
+    """A promotion or one of its steps was refused; no promoted label has moved.
 
     :param subject: the promotion, for example ``54480e71 to current-tripleo``.
     :param problems: one line for each thing that is missing or wrong.
+    :param kept: what is known to be as it was.
     """
 
-    def __init__(self, subject: str, problems: Sequence[str]) -> None:
+    def __init__(self, subject: str, problems: Sequence[str], *, kept: str = "nothing was changed") -> None:
         lines = "\n".join(f"  - {problem}" for problem in problems)
-        super().__init__(f"{subject} is refused, nothing was changed; {len(problems)} problem(s):\n{lines}")
+        super().__init__(f"{subject} is refused, {kept}; {len(problems)} problem(s):\n{lines}")
         self.subject = subject
         self.problems = tuple(problems)
 

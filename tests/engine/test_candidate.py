@@ -185,8 +185,10 @@ def test_no_container_is_tagged_when_one_is_missing(rdo: Rdo) -> None:
     admit(build, rules(rdo), rdo.dlrn)
     rdo.ci_builds(build, images=False)
     wanted = dataclasses.replace(candidate_promotion(rdo, build), containers=(*CONTAINERS, "never-built"))
-    with pytest.raises(PreflightError, match="never-built"):
+    with pytest.raises(PreflightError, match="never-built") as refused:
         tag_candidate(wanted, rdo, "rdo", push=False)
+    subject = f"{build.full_hash} to {rdo.candidate_label}"
+    assert f"{subject} is refused, no tag was moved by this try; 1 problem" in str(refused.value)
     assert rdo.tags(rdo.candidate_label)["rdo"] == dict.fromkeys(CONTAINERS)
 
 

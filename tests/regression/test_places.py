@@ -121,6 +121,9 @@ def test_09_every_registry_is_looked_at_after_a_push(rdo: Spoilt) -> None:
             promote.check_copies(wanted, rdo)
         (problem,) = refused.value.problems
         assert problem == f"not done: {registry}: copy cron:{build.full_hash} {right}"
+        # Containers have been pushed by then.
+        kept = f"{rdo.label} has not moved on any registry or image server"
+        assert f"is refused, {kept}; 1 problem" in str(refused.value)
         with pytest.raises(PreflightError, match=f"not done: {registry}: copy cron"):
             promote.tag_in(wanted, rdo, registry, None)
         rdo.registry(registry).tag(f"{rdo.namespace(registry)}/cron", right, build.full_hash)

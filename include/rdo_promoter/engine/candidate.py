@@ -203,7 +203,7 @@ def tag_candidate(promotion: Promotion, services: Services, name: str, *, push: 
 
     :param promotion: with `label` being the candidate label.
     :param push: copy from the source registry first; otherwise the registry has them already.
-    :raises PreflightError: when a container does not exist under the hash tag; nothing was changed.
+    :raises PreflightError: when a container does not exist under the hash tag; nothing was changed by this.
     """
     assert promotion.source is not None
     wanted = _all_there(promotion, services, promotion.source)
@@ -235,5 +235,6 @@ def _all_there(promotion: Promotion, services: Services, name: str) -> dict[str,
         if digest is None
     ]
     if problems:
-        raise PreflightError(promotion.subject, problems)
+        # DLRN's label has moved before, and an earlier try may have moved tags.
+        raise PreflightError(promotion.subject, problems, kept="no tag was moved by this try")
     return {container: digest for container, digest in found.items() if digest is not None}

@@ -89,7 +89,7 @@ def preflight(promotion: Promotion, services: Services) -> Preflight:
     :raises SupersededError: when a newer build holds the label.
     """
     found = look(promotion, services)
-    _refuse(promotion, services, found.plan.problems)
+    _refuse(promotion, services, found.plan.problems, kept="nothing was changed")
     return found
 
 
@@ -327,13 +327,19 @@ def _not_done(changes: Sequence[object]) -> tuple[str, ...]:
     return tuple(f"not done: {change}" for change in changes)
 
 
-def _refuse(promotion: Promotion, services: Services, problems: Sequence[str]) -> None:
-    """Raise what tells the truth about what has changed, if there are problems."""
+def _refuse(
+    promotion: Promotion, services: Services, problems: Sequence[str], *, kept: str | None = None
+) -> None:
+    """Raise what tells the truth about what has changed, if there are problems.
+
+    :param kept: what is as it was when no label has moved; behind `preflight` copies may have been made.
+    """
     if not problems:
         return
     if moved := moved_elsewhere(promotion, services):
         raise UnfinishedError(promotion.subject, problems, moved)
-    raise PreflightError(promotion.subject, problems)
+    kept = kept or f"{promotion.label} has not moved on any registry or image server"
+    raise PreflightError(promotion.subject, problems, kept=kept)
 
 
 def _registry_plan(promotion: Promotion, services: Services, name: str) -> Plan:
