@@ -12,6 +12,7 @@ from lab.faults import Fault
 from lab.lab import Lab
 from rdo_promoter.clients.dlrn import DlrnClient
 from rdo_promoter.clients.image_server import ImageServer
+from rdo_promoter.clients.registry import Registry, tag_all
 from rdo_promoter.engine import promote
 from rdo_promoter.engine.candidate import CandidateRules, admit
 from rdo_promoter.errors import ConflictError
@@ -146,6 +147,42 @@ def test_between_the_last_question_of_a_phase_and_its_first_write(
             somebody.promote(run.old, label)
         run.go(phase)
     assert observer.look(run).rows["label"][0] == run.new.full_hash
+
+
+@pytest.mark.parametrize("taken_back", [False, True])
+def test_while_tags_are_written(
+    run: Run, world: World, somebody: DlrnClient, monkeypatch: pytest.MonkeyPatch, taken_back: bool
+) -> None:
+    """The rest of the tags stays: here one thread writes, and it looks before each tag."""
+    (_, foreign), label = world.take(), run.rdo.label
+    phase = run.until("tag in rdo")
+
+    def tag_them(*args: Any, **kwargs: Any) -> dict[str, bool]:
+        try:
+            return tag_all(*args, **kwargs)
+        except ConflictError:
+            if taken_back:
+                somebody.promote(run.old, label)
+            raise
+
+    monkeypatch.setattr("rdo_promoter.engine.turn.EVERY", 0.0)
+    monkeypatch.setattr(promote, "tag_all", tag_them)
+    with run.task() as task, monkeypatch.context() as patch:
+        task.registry("rdo").pool = 1
+        right_after(patch, Registry, "put", lambda: somebody.promote(foreign, label))
+        with pytest.raises(ConflictError, match=rf"\bci moved .*{foreign}") as conflict:
+            phase.do(task)
+    found = observer.look(run).tags["rdo"]
+    assert [found[container]["label"] == found[container]["new"] for container in CONTAINERS] == [
+        True,
+        *([False] * (len(CONTAINERS) - 1)),
+    ]
+    said = str(conflict.value)
+    assert "clear the whole promotion group to plan anew" in said
+    assert (f"registry rdo: 1 of {len(CONTAINERS)} tags" in said) is not taken_back
+    if not taken_back:
+        somebody.promote(run.old, label)
+    run.go(phase)
 
 
 def test_while_a_build_is_looked_at_that_is_to_be_admitted(

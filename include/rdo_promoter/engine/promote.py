@@ -11,9 +11,9 @@ The steps in their order, each of which may be run again at any time::
     verify         read everything back                                         (changes nothing)
 
 Every step that changes something asks `check_turn` whether the label is where the plan found it: first of
-all, and again right before tags, a link or a label move. A build that is not newer than the label's holder
-is superseded in `preflight`; later on a label that moved is a conflict, because something of this promotion
-may be in place already.
+all, again right before tags, a link or a label move, and every second while tags move. A build that is not
+newer than the label's holder is superseded in `preflight`; later on a label that moved is a conflict, because
+something of this promotion may be in place already.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from rdo_promoter.engine.observe import (
     single,
 )
 from rdo_promoter.engine.services import Services
+from rdo_promoter.engine.turn import StillOurTurn
 from rdo_promoter.errors import AnswerError, ConflictError, PermanentError, PreflightError, UnfinishedError
 from rdo_promoter.model.build import Build, check_label
 from rdo_promoter.model.plan import (
@@ -132,10 +133,9 @@ def check_turn(promotion: Promotion, services: Services, was: Build | None) -> P
     :raises ConflictError: when another build holds the label now; it names what this one has moved.
     """
     holder = services.dlrn.current(promotion.label)
-    build = holder.build if holder else None
-    if holder is None or build in (promotion.build, was):
+    if holder is None or holder.build in (promotion.build, was):
         return holder
-    moved = moved_elsewhere(promotion, services)
+    build, moved = holder.build, moved_elsewhere(promotion, services)
     left = "".join(f"\n  - {line}" for line in moved) or " nothing"
     raise ConflictError(
         f"{promotion.subject}: {promotion.label} named {was or 'nothing'} when this was planned, and "
@@ -143,6 +143,16 @@ def check_turn(promotion: Promotion, services: Services, was: Build | None) -> P
         f"What this promotion has moved:{left}\nIf {build} is to stay, promote it in this Dag, which takes "
         "these along; otherwise clear the whole promotion group to plan anew"
     )
+
+
+def _check_holder(promotion: Promotion, services: Services, was: Build | None) -> None:
+    """Do what `check_turn` does, without a look at what has moved: for the middle of many writes."""
+    holder = services.dlrn.current(promotion.label)
+    if holder is not None and holder.build not in (promotion.build, was):
+        raise ConflictError(
+            f"{promotion.subject}: {holder.user or 'somebody'} moved {promotion.label} to {holder.build} "
+            "while its tags were being moved; clear the whole promotion group to plan anew"
+        )
 
 
 def copy_to(promotion: Promotion, services: Services, name: str, was: Build | None) -> CopyReport:
@@ -239,7 +249,14 @@ def tag_in(promotion: Promotion, services: Services, name: str, was: Build | Non
     digests_by_repository = {f"{namespace}/{change.container}": change.digest for change in todo.tags}
     # To look at all these tags may have taken minutes.
     check_turn(promotion, services, was)
-    moved = sum(tag_all(services.registry(name), digests_by_repository, promotion.label).values())
+    turn = StillOurTurn(lambda: _check_holder(promotion, services, was))
+    try:
+        changed = tag_all(services.registry(name), digests_by_repository, promotion.label, before=turn)
+    except ConflictError:
+        # Only now that nobody writes any more it can be told what has moved.
+        check_turn(promotion, services, was)
+        raise
+    moved = sum(changed.values())
     log.info("%s %s: %d tags moved to %s", promotion.build.short, name, moved, promotion.label)
     return moved
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Self
 
 import requests
@@ -180,9 +180,12 @@ class Registry:
         found = self.head(repository, reference)
         self._compare(repository, reference, actual=found.digest if found else None, expected=manifest.digest)
 
-    def tag(self, repository: str, digest: str, tag: str) -> bool:
+    def tag(
+        self, repository: str, digest: str, tag: str, *, before: Callable[[], object] | None = None
+    ) -> bool:
         """Let a tag name a digest of the same repository.
 
+        :param before: called right before the tag is written; what it raises keeps it from that.
         :return: False when it named it already and nothing was sent.
         :raises NotFoundError: when the repository does not have the digest.
         """
@@ -190,7 +193,10 @@ class Registry:
         found = self.head(repository, tag, any_type=True)
         if found is not None and found.digest == digest:
             return False
-        self.put(repository, tag, self.get(repository, digest))
+        manifest = self.get(repository, digest)
+        if before is not None:
+            before()
+        self.put(repository, tag, manifest)
         return True
 
     def tags(self, repository: str) -> list[str]:
@@ -245,13 +251,18 @@ def heads(
     return dict(zip(names, found, strict=True))
 
 
-def tag_all(registry: Registry, digests: Mapping[str, str], tag: str) -> dict[str, bool]:
+def tag_all(
+    registry: Registry, digests: Mapping[str, str], tag: str, *, before: Callable[[], object] | None = None
+) -> dict[str, bool]:
     """Let a tag name the digest of each repository; returns where it was changed.
 
     :param digests: repository -> digest.
+    :param before: called, by several threads, right before each tag is written; what it raises ends all.
     """
     names = list(digests)
-    changed = run_all(lambda name: registry.tag(name, digests[name], tag), names, threads=registry.pool)
+    changed = run_all(
+        lambda name: registry.tag(name, digests[name], tag, before=before), names, threads=registry.pool
+    )
     return dict(zip(names, changed, strict=True))
 
 
