@@ -159,6 +159,15 @@ class Outage:
         """Let everything work again; answers that are late come at once."""
         self._switch(_State())
 
+    @contextlib.contextmanager
+    def leading_to(self, port: int) -> Iterator[None]:
+        """Pass what begins from now on to another port, where the service is as clients shall find it."""
+        target, self._target = self._target, (self._target[0], port)
+        try:
+            yield
+        finally:
+            self._target = target
+
     def __enter__(self) -> Self:
         self._run(self._accept)
         return self

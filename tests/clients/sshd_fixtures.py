@@ -52,19 +52,20 @@ def read_only(root: Path, run: Path) -> Iterator[int]:
 
 
 @contextmanager
-def small_disk(root: Path, run: Path, size: int) -> Iterator[int]:
+def small_disk(root: Path, run: Path, size: int, server: str = image_server.IMAGES) -> Iterator[int]:
     """Run a second sshd for the lab in `root`, for which no file may grow larger; yield its port.
 
     To a client this looks as a full disk does: writing ends with the status "Failure".
 
     :param size: bytes, a multiple of 512.
+    :param server: whose account and folders it has.
     """
-    text = (root / "images" / "sshd" / "sshd_config").read_text()
+    text = (root / server / "sshd" / "sshd_config").read_text()
     config = run / "sshd_config"
 
     def command(port: int) -> list[str]:
         config.write_text(text.replace("PidFile", "#PidFile"))
-        sshd = [*image_server.service(root).command(port)[:-1], str(config)]
+        sshd = [*image_server.service(root, server).command(port)[:-1], str(config)]
         # Without the trap the limit ends the process instead of the write.
         return ["sh", "-c", f'trap "" XFSZ; ulimit -f {size // 512}; exec "$@"', "sh", *sshd]
 

@@ -7,10 +7,12 @@ try again. Afterwards the same phase goes through, and in the end nothing tells 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from lab.outage import MODES, TCP_MODES
+from tests.clients.sshd_fixtures import small_disk
 from tests.engine import observer
 from tests.engine.breaking import break_, try_
 from tests.engine.phases import Phase, Run
@@ -58,6 +60,29 @@ def test_a_service_fails_in_every_way_at_each_phase(run: Run, service: str) -> N
             run.go(phase)
         planned, copied = planned or phase.name == "preflight", copied or phase.name == "check copies"
         observer.check(run, observer.look(run), first, planned=planned, copied=copied)
+    assert observer.look(run) == observer.promoted(run)
+
+
+@pytest.mark.parametrize("service", SERVERS)
+def test_an_image_server_has_no_space_at_each_phase(run: Run, service: str, tmp_path: Path) -> None:
+    """What is to be copied there fails until there is space again; reading goes on, and so do links.
+
+    A server of the same folders stands in for it, which can write no byte to any file: the lab's own is at
+    work for other tests as well.
+    """
+    first = observer.look(run)
+    planned = copied = False
+    with small_disk(run.rdo.lab.root, tmp_path, 0, service) as port:
+        for phase in run.phases():
+            with run.rdo.world.outages[service].leading_to(port):
+                error = try_(run, phase, service)
+            assert (error is not None) == (phase.name == "mirror to rh1" and service == "rh1"), phase.name
+            if error is not None:
+                assert "most often the disk is full" in str(error)
+                observer.check(run, observer.look(run), first, planned=planned, copied=copied)
+                run.go(phase)
+            planned, copied = planned or phase.name == "preflight", copied or phase.name == "check copies"
+            observer.check(run, observer.look(run), first, planned=planned, copied=copied)
     assert observer.look(run) == observer.promoted(run)
 
 
