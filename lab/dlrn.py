@@ -129,14 +129,16 @@ class NewBuild:
 
 @dataclass(frozen=True)
 class PastPromotion:
-    """A promotion of the past.
+    """A promotion of the past; that of a build with a component is the component's part of an aggregate.
 
     :param when: in seconds since the epoch.
+    :param aggregate: the aggregate's hash, which DLRN notes in the last row of its components.
     """
 
     build: DlrnHash
     label: str
     when: int
+    aggregate: str | None = None
 
 
 @dataclass(frozen=True)
@@ -313,6 +315,8 @@ def _promotion_step(promotion: PastPromotion) -> dict[str, Any]:
         "label": promotion.label,
         "when": promotion.when,
         "user": PROMOTER,
+        "component": promotion.build.component,
+        "aggregate": promotion.aggregate,
     }
 
 

@@ -116,12 +116,28 @@ class Stage:
             "extended_hash": extended,
         }
 
-    def promotion(self, *, build: dict[str, str | None], label: str, when: int, user: str) -> None:
+    def promotion(
+        self,
+        *,
+        build: dict[str, str | None],
+        label: str,
+        when: int,
+        user: str,
+        component: str | None,
+        aggregate: str | None,
+    ) -> None:
         """Add a promotion of the past, which the API could not: it always writes its own time."""
         commit = self._commit(build)
         self._link(label, commit)
         self.session.add(
-            db.Promotion(commit_id=commit.id, promotion_name=label, timestamp=when, user=user, component=None)
+            db.Promotion(
+                commit_id=commit.id,
+                promotion_name=label,
+                timestamp=when,
+                user=user,
+                component=component,
+                aggregate_hash=aggregate,
+            )
         )
         self.session.commit()
 

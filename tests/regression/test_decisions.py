@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdo_promoter.clients.dlrn_answers import commit_yaml, promotion_row, promotion_rows, votes
-from rdo_promoter.engine.candidate import CandidateRules, admit, newest_build
 from rdo_promoter.engine.observe import single
 from rdo_promoter.errors import ConfigError
 from rdo_promoter.model.build import DlrnHash, build_from_json
@@ -148,28 +147,6 @@ def test_06_a_build_without_an_extended_hash_is_a_build(nothing: dict[str, Any])
     assert plan_dlrn(Promotion(build, LABEL, "tripleo-ci-testing"), whole).changes == ()
 
 
-class Rows:
-    """A fake: a DLRN of components, of which the lab has none. It knows its promotions alone."""
-
-    def __init__(self, rows: list[PromotionRow]) -> None:
-        self.rows = rows
-
-    def current(self, label: str) -> PromotionRow | None:
-        return next((row for row in self.rows if row.label == label), None)
-
-    def promotions(self, label: str, limit: int = 100) -> list[PromotionRow]:
-        return [row for row in self.rows if row.label == label][:limit]
-
-    def entries(self, label: str, build: object) -> list[PromotionRow]:
-        return [row for row in self.promotions(label) if row.build == build]
-
-    def now(self) -> int:
-        return 10
-
-    def promote(self, build: object, label: str) -> None:
-        raise AssertionError(f"{build} was promoted to {label}")
-
-
 def test_10_the_components_of_an_aggregate_are_no_candidates() -> None:
     """A promoted aggregate has a row for each of its components, and each was taken for a candidate.
 
@@ -184,9 +161,3 @@ def test_10_the_components_of_an_aggregate_are_no_candidates() -> None:
     for row in rows:
         with pytest.raises(ConfigError, match=r"is a build of the component .* alone"):
             single(row.build)
-        dlrn: Any = Rows([row])
-        with pytest.raises(ConfigError, match="component"):
-            newest_build(dlrn, LABEL, "tripleo-ci-testing")
-        rules = CandidateRules(LABEL, (Wait(Criteria(("job",)), 100),))
-        with pytest.raises(ConfigError, match="component"):
-            admit(NEW, rules, dlrn)

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import json
 import time
+import uuid
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,10 @@ from lab.outage import Outage
 from lab.service import HOST
 from rdo_promoter.clients.dlrn import DlrnClient
 from rdo_promoter.engine import promote
-from rdo_promoter.engine.candidate import CandidateRules, admit
+from rdo_promoter.engine.candidate import CandidateRules, admit, newest_build
 from rdo_promoter.engine.whole import carry_out
 from rdo_promoter.errors import (
+    ConfigError,
     ServiceError,
     SupersededError,
     TransientError,
@@ -204,6 +206,63 @@ def test_06_a_build_without_an_extended_hash_is_promoted(rdo: Spoilt) -> None:
     row = rdo.dlrn.current(rdo.label)
     assert row is not None
     assert (row.build, rdo.dlrn.label_hash(rdo.label)) == (build, build)
+
+
+# --- 10: components ---
+
+
+def aggregate_of(rdo: Spoilt, label: str) -> list[DlrnHash]:
+    """Let DLRN have promoted an aggregate of two components to a label; return the components' builds."""
+    components = [
+        dataclasses.replace(build, component=component)
+        for build, component in zip(
+            rdo.candidates(2, label=f"{label}-x"), ("tripleo", "compute"), strict=True
+        )
+    ]
+    past, now = lab_dlrn.PastPromotion, int(time.time()) - 60
+    aggregates = (None, uuid.uuid4().hex)
+    lab_dlrn.add_promotions(
+        rdo.lab.root,
+        [past(build, label, now, aggregate) for build, aggregate in zip(components, aggregates, strict=True)],
+    )
+    rows = rdo.dlrn.promotions(label)
+    assert [(row.build, row.aggregate_hash) for row in rows] == [
+        (components[1], aggregates[1]),
+        (components[0], None),
+    ]
+    return components
+
+
+def test_10_a_component_of_an_aggregate_is_no_candidate(rdo: Spoilt) -> None:
+    """A promoted aggregate has a row for each of its components, and each was taken for a candidate.
+
+    Aggregates are refused here as yet. A label that one holds is refused whole, whichever build is asked for:
+    also one with a component's hashes, which has not held the label by that.
+    """
+    components = aggregate_of(rdo, rdo.candidate_label)
+    rules = CandidateRules(rdo.candidate_label, (Wait(Criteria(("job",)), 86_400),))
+    alike = [dataclasses.replace(build, component=None) for build in components]
+    before = everything(rdo)
+    for build in (*components, *alike, rdo.build()):
+        for again in (False, True):
+            with pytest.raises(ConfigError, match=r"is a build of the component \w+ alone; releases of the"):
+                admit(build, rules, rdo.dlrn, again=again)
+    with pytest.raises(ConfigError, match="is a build of the component compute alone"):
+        newest_build(rdo.dlrn, rdo.candidate_label, f"{rdo.label}-ci")
+    for build in alike:
+        assert rdo.dlrn.entries(rdo.candidate_label, build) == []
+    assert everything(rdo) == before
+
+
+def test_10_a_component_of_an_aggregate_is_not_promoted_or_promoted_over(rdo: Spoilt) -> None:
+    """As above, where the promoted label is an aggregate's."""
+    components = aggregate_of(rdo, rdo.label)
+    (build,) = rdo.candidates(1)
+    before = everything(rdo)
+    for each in (*components, build):
+        with pytest.raises(ConfigError, match=r"is a build of the component \w+ alone; releases of the"):
+            do(rdo, packages_only(rdo, each, rdo.label))
+    assert everything(rdo) == before
 
 
 # --- 12: DLRN fails last ---

@@ -153,11 +153,13 @@ class DlrnReader:
     def entries(self, label: str, build: Build) -> list[PromotionRow]:
         """Return all promotions of one build to a label, newest row first.
 
-        All of them: a build is as old as its first entry, however often it was tested again.
+        All of them: a build is as old as its first entry, however often it was tested again. A row of one
+        component with the build's hashes is no entry of the build.
 
         :raises NotFoundError: when DLRN does not know the build.
         """
-        return list(self.history(label, build))
+        rows = self.history(label, build)
+        return [row for row in rows if isinstance(build, AggregateHash) or row.build == build]
 
     def votes_page(self, build: Build) -> str:
         """Return the address of DLRN's page about the votes on a build; nothing is asked.

@@ -63,7 +63,7 @@ def newest_build(dlrn: DlrnClient, source: str, candidate_label: str) -> Found:
     :param candidate_label: the label that CI tests.
     """
     if source == CONSISTENT:
-        build = dlrn.consistent()
+        build = single(dlrn.consistent())
     else:
         row = dlrn.current(source)
         if row is None:
@@ -109,7 +109,9 @@ def admit(
     :param decisions: what people decided about the release.
     :param again: move the label though the build has held it before.
     :param dry_run: decide, but change nothing.
+    :raises ConfigError: when the build, or one that CI has, is one component's: that tests no release.
     """
+    single(build)
     holder = dlrn.current(rules.label)
     if not again and holder is not None and holder.build == build:
         return Admission(holder)
