@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import dlrn, image_server
+from lab import dlrn, image_server, jobs
 from lab.faults import FaultProxy
 from lab.lab import PROJECT, Lab
 from tests.airflow.release_files import RELEASES, write_releases
@@ -55,3 +55,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         for name in RELEASES:
             client.wait_for_dag(f"centos7-{name}", deadline=90)
         yield World(lab, flow, client, releases, outages, proxy)
+
+
+@pytest.fixture
+def machines(world: World) -> Iterator[None]:
+    """What jobs are started on, for one test: a Jenkins without jobs, and a machine with SSH."""
+    jenkins, machine, _ = jobs.services(world.lab.root)
+    try:
+        for service in (jenkins, machine):
+            service.ensure()
+        yield
+    finally:
+        for service in (jenkins, machine):
+            service.stop()

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import psutil
 
 from lab.airflow import DATABASE
-from lab.airflow_settings import fernet_key
+from lab.airflow_settings import fernet_key, passwords_file
 from lab.lab import Lab
 from lab.postgres import Postgres
 from lab.tokens import ACCOUNTS
@@ -41,7 +41,8 @@ def secrets_of(world: World) -> dict[str, str]:
     for file in _key_files(lab):
         # Of all lines the third is nobody else's: the first two name the kind of the key.
         found[_name(lab, file)] = file.read_text().splitlines()[2]
-    found["Airflow's user"] = json.loads((home / "passwords.json").read_text())[world.flow.login[0]]
+    for user, password in json.loads(passwords_file(lab.root).read_text()).items():
+        found[f"Airflow's user {user}"] = password
     # The file is its seed; this is what Airflow has.
     found["Airflow's Fernet key"] = fernet_key(home / "fernet.key")
     return found | _encoded(lab, found)
@@ -83,6 +84,12 @@ def leaks(secrets: Mapping[str, str], places: Mapping[str, str]) -> list[str]:
 def logs(world: World) -> dict[str, str]:
     """Return the logs of all services, of Airflow's components and of its tasks."""
     files = [*(world.lab.root / "run").glob("*.log"), *(world.flow.home / "logs").rglob("*.log")]
+    return {str(file.relative_to(world.lab.root)): file.read_text(errors="replace") for file in files}
+
+
+def ledger(world: World) -> dict[str, str]:
+    """Return the facts in the ledger's folder: plans, promotions, decisions."""
+    files = [file for file in world.ledger.rglob("*") if file.is_file()]
     return {str(file.relative_to(world.lab.root)): file.read_text(errors="replace") for file in files}
 
 

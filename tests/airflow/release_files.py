@@ -50,26 +50,32 @@ WIDE_JOBS = tuple(f"scenario{number:03}" for number in range(1, 29))
 #: The release "locked" names two Connections that do not exist, by the right one's id.
 TYPOS = {"registry_dockerhub": "registry_typo", "jenkins_lab": "jenkins_typo"}
 
-#: Jobs that a release starts itself; of one the vote counts.
-STARTED_JOBS: tuple[dict[str, object], ...] = (
-    {
-        "run_jenkins": {
-            "connection": "jenkins_lab",
-            "job": "phase1-tests",
-            "parameters": {"RDO_FULL_HASH": "{full_hash}"},
-            "report_vote": "periodic-started-phase1",
-            "within": "10m",
-        }
-    },
-    {
-        "run_ssh": {
-            "connection": "ssh_lab",
-            "command": ["bash", "-c", "echo installed from $RDO_REPO_URL; echo tested $RDO_FULL_HASH"],
-            "within": "10m",
-        }
-    },
-    {"wait_for": {"name": "started", "jobs": ["periodic-started-phase1"], "within": "10m"}},
-)
+#: Releases that start jobs themselves.
+STARTING = ("started", "secret")
+
+
+def started_jobs(name: str) -> list[dict[str, object]]:
+    """Return the steps of jobs that a release starts itself; of one the vote counts."""
+    vote = f"periodic-{name}-phase1"
+    return [
+        {
+            "run_jenkins": {
+                "connection": "jenkins_lab",
+                "job": "phase1-tests",
+                "parameters": {"RDO_FULL_HASH": "{full_hash}"},
+                "report_vote": vote,
+                "within": "10m",
+            }
+        },
+        {
+            "run_ssh": {
+                "connection": "ssh_lab",
+                "command": ["bash", "-c", "echo installed from $RDO_REPO_URL; echo tested $RDO_FULL_HASH"],
+                "within": "10m",
+            }
+        },
+        {"wait_for": {"name": "started", "jobs": [vote], "within": "10m"}},
+    ]
 
 
 def release_file(name: str, lab: Lab) -> str:
@@ -99,8 +105,8 @@ def release_file(name: str, lab: Lab) -> str:
             }
         },
         *([{"approve": {"text": "Look at the *dashboard*", "users": ["admin"]}}] if name == "held" else []),
-        *(STARTED_JOBS if name == "started" else []),
-        *(STARTED_JOBS[:1] if name == "locked" else []),
+        *(started_jobs(name) if name in STARTING else []),
+        *(started_jobs(name)[:1] if name == "locked" else []),
         {"promote": {"label": f"{name}-current", **everywhere}},
     ]
     phase1 = [

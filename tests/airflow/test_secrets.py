@@ -7,9 +7,11 @@ import re
 import pytest
 from playwright.sync_api import sync_playwright
 
+from lab import jobs
+from lab.airflow_settings import ACCOUNTS
 from lab.browser import launch, log_in
 from rdo_promoter.model.build import DlrnHash
-from tests.airflow.evidence import database, leaks, logs, secrets_of, watched_processes
+from tests.airflow.evidence import database, leaks, ledger, logs, secrets_of, watched_processes
 from tests.airflow.test_runs import start
 from tests.airflow.world import Release, Run, World
 
@@ -22,18 +24,28 @@ JWT = re.compile(r"eyJ[A-Za-z0-9_-]{15,}\.eyJ[A-Za-z0-9_-]{15,}\.")
 KEPT = "registry_kept_by_hand"
 
 
+@pytest.mark.usefixtures("machines")
 def test_no_secret_can_be_read_anywhere(world: World) -> None:
     release = world.release("secret")
+    jobs.add_jenkins_job(world.lab.root, "phase1-tests", "RDO_PROMOTER_ID", "RDO_FULL_HASH", takes=1)
     world.api.add_connection(KEPT, world.lab.connections()["registry_dockerhub"])
     with watched_processes() as commands:
         run, build = start(release)
         release.vote(build, "test1", "test2", "weirdo-secret-promote")
+        run.wait_for("upstream.started.gate")  # until then CI takes no other build
         refused, in_vain = fail(release), fail_for_a_while(world, release)
         assert run.end(deadline=250) == "success"
-        places = {**logs(world), **database(world), **pages(world, run, build, refused)}
+        places = {**logs(world), **ledger(world), **database(world), **pages(world, run, build, refused)}
+    states = run.states()
+    assert {states[f"upstream.{name}"] for name in ("run_jenkins", "run_ssh")} == {"success"}
     secrets = secrets_of(world)
     assert len(secrets) > 100
     assert len([name for name in places if name.startswith("airflow/logs/dag_id=centos7-secret")]) > 25
+    facts = [text for name, text in places.items() if "/rdo-promoter-ledger/centos7-secret/" in name]
+    assert len([text for text in facts if build.commit_hash in text]) >= 4  # two promotions, planned and done
+    assert {"jenkins_lab", "ssh-machine", *ACCOUNTS} <= {
+        word for name in secrets for word in re.split("[ /]", name)
+    }
     assert {"table xcom", "table rendered_task_instance_fields"} <= set(places)
     tried = [text for name, text in places.items() if in_vain.run_id in name]
     assert any("Traceback" in text or "exc_value" in text for text in tried)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from lab import jobs
@@ -15,22 +13,10 @@ pytestmark = [pytest.mark.airflow, pytest.mark.timeout(500)]
 JOB = "periodic-started-phase1"
 
 
-@pytest.fixture
-def machines(world: World) -> Iterator[None]:
-    jenkins, machine, _ = jobs.services(world.lab.root)
-    try:
-        for service in (jenkins, machine):
-            service.ensure()
-        jobs.add_jenkins_job(world.lab.root, "phase1-tests", "RDO_PROMOTER_ID", "RDO_FULL_HASH", takes=40)
-        yield
-    finally:
-        for service in (jenkins, machine):
-            service.stop()
-
-
 @pytest.mark.usefixtures("machines")
 def test_started_jobs_are_started_once_over_restarts_and_their_votes_promote(world: World) -> None:
     release = world.release("started")
+    jobs.add_jenkins_job(world.lab.root, "phase1-tests", "RDO_PROMOTER_ID", "RDO_FULL_HASH", takes=40)
     run, build = start(release)
     release.vote(build, "test1", "test2")
     run.wait_for("upstream.run_jenkins", "deferred")
