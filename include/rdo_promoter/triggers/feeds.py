@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from rdo_promoter.errors import MissingConnectionError, TransientError
 from rdo_promoter.hooks.decisions import DecisionsReader
 from rdo_promoter.model.build import Build
 from rdo_promoter.model.ci import Sighting
@@ -92,9 +93,14 @@ class Listening:
             if feed.failure is not None:
                 raise feed.failure
 
-    def _say(self, log: Log) -> None:
+    @property
+    def error(self) -> TransientError | None:
+        """Why the last question was not answered, None when all were."""
         feeds = (self._votes, self._labels, self._decisions)
-        error = next((feed.error for feed in feeds if feed.error is not None), None)
+        return next((feed.error for feed in feeds if feed.error is not None), None)
+
+    def _say(self, log: Log) -> None:
+        error = self.error
         if error is not None and not self._silent:
             log.warning("%s %s; waiting goes on", self._build.short, error)
         elif error is None and self._silent:
@@ -148,17 +154,23 @@ def listen(terms: Terms, build: Build, *, anew: bool = False) -> Iterator[Listen
             yield Listening(build, (votes, labels, decisions), bell, since, pipeline)
 
 
-async def wait_until(listening: Listening, log: Log, done: Callable[[Known], bool]) -> Known:
+async def wait_until(
+    listening: Listening, log: Log, done: Callable[[Known], bool], *, without_connection: bool = True
+) -> Known:
     """Wait until what is known satisfies a condition, and return it.
 
     :param listening: the feeds.
     :param log: the trigger's log.
     :param done: the condition.
+    :param without_connection: wait on while Airflow says that a Connection does not exist.
+    :raises MissingConnectionError: when it says so, and that is not waited for.
     """
     first = True
     while True:
         await listening.news(log, first=first)
         first = False
+        if not without_connection and isinstance(listening.error, MissingConnectionError):
+            raise listening.error
         known = listening.known
         if known is not None and done(known):
             return known

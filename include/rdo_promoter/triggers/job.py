@@ -14,7 +14,7 @@ from airflow.triggers.base import (
     TriggerEvent,
 )
 
-from rdo_promoter.errors import ConfigError, PermanentError
+from rdo_promoter.errors import ConfigError, MissingConnectionError, PermanentError
 from rdo_promoter.model.build import Build
 from rdo_promoter.model.ci import CiJob, Sighting
 from rdo_promoter.model.clock import utc
@@ -81,7 +81,7 @@ class JobTrigger(BaseTrigger):
             return
         try:
             outcome = await self._end_of(Terms.from_json(self.terms), build, since)
-        except PermanentError as error:
+        except (PermanentError, MissingConnectionError) as error:
             outcome = Outcome(End.FAILED, self.job, f"{type(error).__name__}: {error}")
         self.log.info("%s %s: %s %s", build.short, self.job, outcome.reason, outcome.url)
         if outcome.end is End.FAILED:
@@ -106,7 +106,7 @@ class JobTrigger(BaseTrigger):
                     teller.tell(known.ci.problem, job_in_ci(terms, self.job, build, since, known))
                 return decide(terms, self.job, build, since, known) is not None
 
-            known = await wait_until(listening, self.log, ended)
+            known = await wait_until(listening, self.log, ended, without_connection=False)
             outcome = decide(terms, self.job, build, since, known)
             assert outcome is not None
             return outcome
