@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import requests
 
 from lab import dlrn
 from lab.faults import Fault, FaultProxy
@@ -183,3 +184,41 @@ def test_requests_made_counts_every_request(
     shaky.label_hash(label)
     shaky.check_credentials()
     assert shaky.requests_made == len(api_proxy.seen()) + len(repo_proxy.seen()) >= 9
+
+
+def test_a_failed_build_holds_consistent_also_while_both_links_are_equal(
+    client: DlrnClient, lab_dlrn: LabDlrn, label: str
+) -> None:
+    good = lab_dlrn.add()
+    when = int(time.time())
+    [failed] = dlrn.add_builds(
+        lab_dlrn.root, [dlrn.NewBuild(when, extended=True, project=label, failed=True)]
+    )
+    assert client.consistent() == client.label_hash("current") == good
+    [held] = [each for each in client.holding() if each.package == label]
+    assert (held.status, held.log) == ("FAILED", f"{client.repo_url}/{failed.path}/rpmbuild.log")
+    log = requests.get(held.log, timeout=10)
+    assert (log.status_code, log.text) == (200, f"Building {label}: FAILED\n")
+    lab_dlrn.add(project=label)
+    assert label not in {each.package for each in client.holding()}
+
+
+def test_without_a_report_what_current_is_made_of_tells(
+    lab_dlrn: LabDlrn, shaky: DlrnClient, repo_proxy: FaultProxy, label: str
+) -> None:
+    lab_dlrn.add(project=label)
+    lab_dlrn.add(project=label, failed=True)
+    repo_proxy.add(Fault("/status_report.csv", answer=404, times=2))
+    assert label not in {each.package for each in shaky.holding()}, "current is older than the failure"
+    lab_dlrn.add()
+    [held] = [each for each in shaky.holding() if each.package == label]
+    assert (held.status, held.log) == ("FAILED", "")
+    lab_dlrn.add(project=label)
+
+
+def test_a_tree_that_tells_nothing_of_packages(lab_dlrn: LabDlrn) -> None:
+    with (
+        lab_dlrn.client(repo_url=f"{lab_dlrn.facts.repo_url}/nowhere") as client,
+        pytest.raises(NotFoundError, match=r"nowhere has neither status_report\.csv nor .* check repo_url"),
+    ):
+        client.holding()

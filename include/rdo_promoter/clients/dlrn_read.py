@@ -14,6 +14,7 @@ from rdo_promoter.clients.dlrn_repo import RepoTree
 from rdo_promoter.clients.http import TIMEOUT, make_session, safe_url
 from rdo_promoter.errors import AnswerError, ConfigError, NotFoundError
 from rdo_promoter.model.build import AggregateHash, Build, DlrnHash
+from rdo_promoter.model.holding import Held, holding
 from rdo_promoter.model.promotions import PromotionRow
 from rdo_promoter.model.votes import Vote
 
@@ -195,6 +196,18 @@ class DlrnReader:
                 "release file; a new DLRN has none until every package was built once"
             )
         return build
+
+    def holding(self) -> tuple[Held, ...]:
+        """Return what holds `consistent` back, the oldest build first: one request, two without a report.
+
+        :raises NotFoundError: when the tree tells nothing of it.
+        """
+        return holding(self._repo.packages(), self.repo_url)
+
+    @property
+    def report_page(self) -> str:
+        """The address of DLRN's page of its last builds; nothing is asked."""
+        return f"{self.repo_url}/report.html"
 
     def label_hash(self, label: str) -> DlrnHash | None:
         """Return the build that the label's link in the repository tree names; None when there is none."""

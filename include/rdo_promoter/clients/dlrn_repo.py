@@ -8,10 +8,11 @@ from collections.abc import Iterator
 
 import requests
 
-from rdo_promoter.clients import dlrn_answers
+from rdo_promoter.clients import dlrn_answers, dlrn_reports
 from rdo_promoter.clients.http import attempts, reason, safe_url, send
-from rdo_promoter.errors import AnswerError, AuthError, ConfigError, ServiceError
+from rdo_promoter.errors import AnswerError, AuthError, ConfigError, NotFoundError, ServiceError
 from rdo_promoter.model.build import DlrnHash, is_full_hash
+from rdo_promoter.model.holding import PackageRow
 
 _NAME = "DLRN's repositories"
 
@@ -71,6 +72,27 @@ class RepoTree:
         if build.full_hash != full_hash:
             raise AnswerError(f"{safe_url(url)} is of build {build}")
         return build
+
+    def packages(self) -> list[PackageRow]:
+        """Return how each package stands, by what the builder reports: one request.
+
+        Where there is no report, what `current` is made of tells it, as of that build.
+
+        :raises NotFoundError: when the tree has neither.
+        :raises AnswerError: when it cannot be read.
+        """
+        for path, read in (
+            (dlrn_reports.STATUS_REPORT, dlrn_reports.status_report),
+            (dlrn_reports.VERSIONS, dlrn_reports.versions),
+        ):
+            url = f"{self.url}/{path}"
+            response = self._send("GET", url)
+            if response is not None:
+                return read(response.text, safe_url(url))
+        raise NotFoundError(
+            f"{safe_url(self.url)} has neither {dlrn_reports.STATUS_REPORT} nor {dlrn_reports.VERSIONS}, in "
+            "which DLRN's builder tells how each package stands; check repo_url in the release file"
+        )
 
     def _pauses(self) -> Iterator[float]:
         """Yield the seconds to wait after each look: 1/15, 2/15, 4/15 and 8/15 of the patience, and none."""
