@@ -14,8 +14,10 @@ from airflow.sdk import DAG, BaseOperator, Param, TaskGroup, TriggerRule, task
 from rdo_promoter.control.dag import control_dag
 from rdo_promoter.errors import ConfigError
 from rdo_promoter.hooks.services import ConnectionServices
+from rdo_promoter.model.build import CONSISTENT
 from rdo_promoter.model.made_from import MadeFrom
 from rdo_promoter.model.order import Wait
+from rdo_promoter.operators.consistent import TellHoldingOperator
 from rdo_promoter.operators.promotion import label_asset
 from rdo_promoter.operators.source import PinBuildOperator, StartStageOperator
 from rdo_promoter.release import BrokenRelease, Release, Stage, load_releases, releases_folder
@@ -120,6 +122,9 @@ def release_dag(release: Release) -> DAG:
                 source=first.source,
                 candidate_label=first.candidate_label,
             )
+            if first.source == CONSISTENT:
+                # Beside the build, not behind it: a run with nothing new is when people ask why.
+                TellHoldingOperator(task_id="holding", task_display_name="holding", services=services.only())
         assert build.task_id == BUILD_TASK
         before: dict[str, BaseOperator] = {}
         for stage in release.stages:

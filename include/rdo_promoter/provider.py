@@ -78,5 +78,9 @@ def get_provider_info() -> dict[str, object]:
                 },
             },
         ],
-        "extra-links": ["rdo_promoter.triggers.links.VotesLink", "rdo_promoter.triggers.links.LogLink"],
+        "extra-links": [
+            "rdo_promoter.triggers.links.VotesLink",
+            "rdo_promoter.triggers.links.LogLink",
+            "rdo_promoter.triggers.links.ReportLink",
+        ],
     }

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 
 import pytest
 
+from lab.dlrn import add_build
 from lab.service import wait_for
 from rdo_promoter.model.build import DlrnHash
 from tests.airflow.world import Release, Run, World
@@ -204,6 +206,7 @@ def test_a_dry_run_prints_every_change_and_makes_none(world: World) -> None:
 def test_ticks_that_have_nothing_to_do_end_as_skipped_and_say_why(world: World) -> None:
     release = world.release("quiet")
     first = release.build()
+    failed = add_build(world.lab.root, when=int(time.time()), project="quiet", failed=True)
     release.dlrn.promote(first, release.candidate_label)
     world.api.pause(release.dag_id, paused=False)  # the schedule brings a run at once
     tick = Run(world.api, release.dag_id, _first_run(world, release))
@@ -212,6 +215,11 @@ def test_ticks_that_have_nothing_to_do_end_as_skipped_and_say_why(world: World) 
     assert states.pop("source.build") == "success"
     assert set(states.values()) == {"skipped"}
     assert str(tick.reason("source.build")).startswith(f"nothing new: consistent is {first.full_hash}, in ")
+    assert tick.reason("source.holding") == "consistent is held back by 1 package: quiet (FAILED)"
+    (held,) = world.api.xcom(tick.dag_id, tick.run_id, "source.holding", "holding")
+    assert held["log"] == f"{world.lab.dlrn.repo_url}/{failed.path}/rpmbuild.log"
+    assert held["told"] in tick.log("source.holding")
+    add_build(world.lab.root, when=int(time.time()), project="quiet")  # it builds again
 
     busy = release.trigger(release.build())
     assert busy.end() == "success"

@@ -157,10 +157,12 @@ def test_the_newest_build_is_that_of_the_source_label(rdo: Rdo) -> None:
 
 
 def test_a_tick_with_nothing_new_asks_dlrn_at_most_three_times(rdo: Rdo) -> None:
+    """`source.build` and `source.holding` together."""
     (build,) = rdo.candidates(1, label=f"{rdo.namespace_}-source")
     admit(build, rules(rdo), rdo.dlrn)
     before = rdo.dlrn.requests_made
     assert newest_build(rdo.dlrn, f"{rdo.namespace_}-source", rdo.candidate_label).nothing_new
+    rdo.dlrn.holding()
     assert rdo.dlrn.requests_made - before <= 3
 
 

@@ -14,7 +14,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 from rdo_promoter import dag_factory
 from rdo_promoter.dag_factory import dags
 from rdo_promoter.operators.gate import GateOperator
-from rdo_promoter.release import Release
+from rdo_promoter.release import Release, load_release
 from rdo_promoter.sensors.job import JobSensor
 from rdo_promoter.steps.context import short_names
 from tests.unit.releases import changed, write
@@ -81,9 +81,9 @@ def test_the_push_that_gates_nothing_is_awaited_by_the_next_decision_alone(dag: 
 
 
 def test_no_sensor_or_push_is_a_leaf(dag: DAG) -> None:
-    """A leaf's failure fails the run."""
+    """A leaf's failure fails the run; `holding` never fails."""
     joins = {f"upstream.{name}.votes_in" for name in ("builds", "tests")}
-    assert {task.task_id for task in dag.leaves} == {f"{GROUP}.verify", *joins}
+    assert {task.task_id for task in dag.leaves} == {f"{GROUP}.verify", "source.holding", *joins}
 
 
 def test_jobs_are_rows_under_their_own_names_and_start_in_the_triggerer(dag: DAG) -> None:
@@ -141,7 +141,7 @@ def test_each_task_gets_the_connections_that_its_step_names_and_no_others(dag: D
         "upstream.push_containers": ({"rdo", "dockerhub"}, set()),
     }
     assert named == {name: wanted.get(name, (set(), set())) for name in named}
-    assert len(named) == len(wanted) + 4  # the build, the candidate label and two gates
+    assert len(named) == len(wanted) + 5  # the build, what holds it, the candidate label and two gates
     for sensor in (task for task in dag.tasks if isinstance(task, JobSensor)):
         assert sensor.terms.where.dlrn_conn_id == "dlrn_centos7_master"
         assert not hasattr(sensor, "services")
@@ -159,6 +159,19 @@ def test_zuuls_connection_goes_to_what_looks_into_it_and_no_further(tmp_path: Pa
     assert len(with_services) > 15
     told = {task.task_id for task in dag.tasks if isinstance(task, JobSensor) and task.terms.ci}
     assert told == {f"upstream.{job}" for job in ("build-containers", "build-images", *TESTS)}
+
+
+def test_what_holds_consistent_is_told_beside_the_build_and_holds_up_nothing(dag: DAG) -> None:
+    holding = dag.get_task("source.holding")
+    assert holding.upstream_task_ids == holding.downstream_task_ids == set()
+    assert [link.name for link in holding.operator_extra_links] == ["Builds in DLRN"]
+
+
+def test_a_release_that_does_not_start_from_consistent_does_not_tell_of_it(tmp_path: Path) -> None:
+    release = load_release(write(tmp_path))
+    first = release.stages[0].model_copy(update={"source": "component-promoted"})
+    dag = dag_factory.release_dag(release.model_copy(update={"stages": (first, *release.stages[1:])}))
+    assert {task for task in dag.task_ids if task.startswith("source.")} == {"source.build"}
 
 
 def test_two_parses_give_the_same_dag() -> None:

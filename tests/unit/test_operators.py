@@ -80,6 +80,7 @@ class Ti:
     pushed: dict[str, object] = field(default_factory=dict)
     runs: dict[str, str] = field(default_factory=dict)
     max_tries: int = 2
+    try_number: int = 1
 
     def xcom_push(self, key: str, value: object) -> None:
         self.pushed[key] = value

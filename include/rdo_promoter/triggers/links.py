@@ -50,14 +50,33 @@ class LogLink(_XComLink):
         return "link_log"
 
 
-def links(*, votes: str, log: str = "") -> dict[str, str]:
+class ReportLink(_XComLink):
+    """DLRN's page of its last builds."""
+
+    @property
+    def name(self) -> str:
+        """What the button says."""
+        return "Builds in DLRN"
+
+    @property
+    def xcom_key(self) -> str:
+        """Where the address is."""
+        return "link_report"
+
+
+def links(*, votes: str = "", log: str = "", report: str = "") -> dict[str, str]:
     """Return the XComs that the buttons are made of; what is no address of a page makes none.
 
     :param votes: DLRN's page of the build's votes.
     :param log: the CI job's log, as its vote says.
+    :param report: DLRN's page of its last builds.
     """
-    named = {VotesLink().xcom_key: web_address(votes), LogLink().xcom_key: web_address(log)}
-    return {key: address for key, address in named.items() if address}
+    buttons: tuple[tuple[_XComLink, str], ...] = (
+        (VotesLink(), votes),
+        (LogLink(), log),
+        (ReportLink(), report),
+    )
+    return {button.xcom_key: address for button, text in buttons if (address := web_address(text))}
 
 
 async def leave(task_instance: Any, xcoms: Mapping[str, Any]) -> None:
