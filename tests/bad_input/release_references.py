@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.bad_input.release_values import PHASE1, TAG, UPSTREAM, Mistake
+from tests.bad_input.release_values import CANDIDATE, PHASE1, TAG, UPSTREAM, Mistake
 
 OTHER_STAGE = """label: other
   - name: c
@@ -11,6 +11,8 @@ OTHER_STAGE = """label: other
       - wait_for: {jobs: [c], within: 1h}
       - promote:
           label: other"""
+
+PHASE1_STEPS = "    source: current-good\n    steps:\n"
 
 CROSS = [
     Mistake(*row)
@@ -146,6 +148,46 @@ CROSS = [
             41,
             f"{PHASE1}[1].promote.label",
             "119 characters are too many behind `previous-`: use at most 118",
+        ),
+        *(
+            (
+                after,
+                f"{after}      - check_repo: {{label: {label}}}\n",
+                line,
+                f"{steps}.check_repo.label",
+                said,
+            )
+            for after, label, line, steps, said in (
+                (
+                    PHASE1_STEPS,
+                    "current-god",
+                    39,
+                    f"{PHASE1}[0]",
+                    "did you mean 'current-good'? known: current-good",
+                ),
+                (
+                    PHASE1_STEPS,
+                    "ci-testing",
+                    39,
+                    f"{PHASE1}[0]",
+                    "nothing gives 'ci-testing' to the build before",
+                ),
+                (
+                    PHASE1_STEPS,
+                    "current-good-rdo",
+                    39,
+                    f"{PHASE1}[0]",
+                    "write the stage's source or its candidate",
+                ),
+                (CANDIDATE, "current-good", 24, f"{UPSTREAM}[1]", "; known: ci-testing"),
+                (
+                    CANDIDATE,
+                    "consistent",
+                    24,
+                    f"{UPSTREAM}[1]",
+                    "'consistent' is moved by DLRN's builder alone",
+                ),
+            )
         ),
         # order and ids
         (

@@ -17,7 +17,9 @@ class Mistake(NamedTuple):
 
 
 UPSTREAM, PHASE1 = "stages[0].steps", "stages[1].steps"
-KNOWN_STEPS = "known: approve, candidate, promote, push_containers, run_container, run_jenkins, run_ssh, "
+KNOWN_STEPS = (
+    "known: approve, candidate, check_repo, promote, push_containers, run_container, run_jenkins, run_ssh, "
+)
 TAG = "      - tag_containers: {in: rdo, tag: ci-testing}\n"
 CANDIDATE = "      - candidate: {label: ci-testing, max_in_ci: 1, min_gap: 1h}\n"
 BUILD_JOBS = "jobs: [build-containers, build-images]"

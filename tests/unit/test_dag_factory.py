@@ -14,6 +14,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 from rdo_promoter import dag_factory
 from rdo_promoter.dag_factory import dags
 from rdo_promoter.operators.gate import GateOperator
+from rdo_promoter.operators.repo_check import CheckRepoOperator
 from rdo_promoter.release import Release, load_release
 from rdo_promoter.sensors.job import JobSensor
 from rdo_promoter.steps.context import short_names
@@ -172,6 +173,19 @@ def test_a_release_that_does_not_start_from_consistent_does_not_tell_of_it(tmp_p
     first = release.stages[0].model_copy(update={"source": "component-promoted"})
     dag = dag_factory.release_dag(release.model_copy(update={"stages": (first, *release.stages[1:])}))
     assert {task for task in dag.task_ids if task.startswith("source.")} == {"source.build"}
+
+
+def test_a_label_is_checked_between_the_step_before_and_whatever_waits_for_ci(tmp_path: Path) -> None:
+    source = "    source: current-good\n    steps:\n"
+    text = changed(source, f"{source}      - check_repo: {{label: current-good}}\n")
+    dag = dags(write(tmp_path, text).parent)["centos9-good"]
+    check = dag.get_task("phase1.check_repo")
+    assert check.upstream_task_ids == {"phase1.start"}
+    assert check.downstream_task_ids == {"phase1.weirdo-packstack", "phase1.phase1_tests.gate"}
+    assert isinstance(check, CheckRepoOperator)
+    assert not check.services.registries
+    assert not check.services.servers
+    assert "- `check_repo`: fetches `current-good/delorean.repo` and makes sure that" in (dag.doc_md or "")
 
 
 def test_two_parses_give_the_same_dag() -> None:

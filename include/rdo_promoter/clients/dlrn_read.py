@@ -16,6 +16,7 @@ from rdo_promoter.errors import AnswerError, ConfigError, NotFoundError
 from rdo_promoter.model.build import AggregateHash, Build, DlrnHash
 from rdo_promoter.model.holding import Held, holding
 from rdo_promoter.model.promotions import PromotionRow
+from rdo_promoter.model.repo_file import RepoFile
 from rdo_promoter.model.votes import Vote
 
 #: Rows in one answer of ``/api/promotions`` at most.
@@ -212,6 +213,14 @@ class DlrnReader:
     def label_hash(self, label: str) -> DlrnHash | None:
         """Return the build that the label's link in the repository tree names; None when there is none."""
         return self._repo.label(label)
+
+    def repo_files(self, label: str) -> Iterator[RepoFile | None]:
+        """Yield the label's ``delorean.repo`` at each look, None when there is none; the looks are few.
+
+        :param label: the label.
+        :raises AnswerError: when it is no such file.
+        """
+        return self._repo.repo_files(label)
 
     def has_directory(self, build: DlrnHash) -> bool:
         """Tell whether the build's repository is there: it is gone when it was purged."""

@@ -13,6 +13,7 @@ from rdo_promoter.clients.http import attempts, reason, safe_url, send
 from rdo_promoter.errors import AnswerError, AuthError, ConfigError, NotFoundError, ServiceError
 from rdo_promoter.model.build import DlrnHash, is_full_hash
 from rdo_promoter.model.holding import PackageRow
+from rdo_promoter.model.repo_file import RepoFile
 
 _NAME = "DLRN's repositories"
 
@@ -72,6 +73,26 @@ class RepoTree:
         if build.full_hash != full_hash:
             raise AnswerError(f"{safe_url(url)} is of build {build}")
         return build
+
+    def repo_files(self, name: str) -> Iterator[RepoFile | None]:
+        """Yield a label's ``delorean.repo`` at each look, None when there is none.
+
+        There is another look, after a pause, as long as the caller wants one and the patience lasts. The md5
+        is fetched first, where there is one: only labels of the component pipeline have it.
+
+        :param name: the label.
+        :raises AnswerError: when it is no such file.
+        """
+        url = f"{self.url}/{name}/delorean.repo"
+        for pause in self._pauses():
+            declared = self._send("GET", f"{url}.md5")
+            response = self._send("GET", url)
+            if response is None:
+                yield None
+            else:
+                md5 = declared.text.strip() if declared is not None else None
+                yield dlrn_reports.repo_file(response.content, safe_url(url), md5)
+            time.sleep(pause)
 
     def packages(self) -> list[PackageRow]:
         """Return how each package stands, by what the builder reports: one request.

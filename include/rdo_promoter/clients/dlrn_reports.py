@@ -1,19 +1,27 @@
-"""The tables that DLRN's builder writes into its repository tree, read into values of the model."""
+"""The tables and ``delorean.repo`` files in DLRN's repository tree, read into values of the model."""
 
 from __future__ import annotations
 
+import configparser
 import csv
+import hashlib
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from urllib.parse import urlsplit
 
 from rdo_promoter.errors import AnswerError, ConfigError
 from rdo_promoter.model.build import DlrnHash
 from rdo_promoter.model.holding import PackageRow
+from rdo_promoter.model.repo_file import RepoFile
+from rdo_promoter.model.text import one_line
 
 #: Where the builder reports on all packages, after each build: ``genreports`` of DLRN's ``reporting.py``.
 STATUS_REPORT = "status_report.csv"
 #: What `current` is made of, written with that build: ``post_build_rpm`` of DLRN's ``shell.py``.
 VERSIONS = "current/versions.csv"
+
+_MD5 = re.compile(r"[0-9a-f]{32}")
 
 #: Columns that may be empty.
 _OPTIONAL = ("Extended Sha", "Component")
@@ -45,6 +53,37 @@ def versions(text: str, where: str) -> list[PackageRow]:
         PackageRow(row["Project"], row["Status"], _time(row, built, place))
         for place, row in _rows(text, where, ("Project", "Status", built))
     ]
+
+
+def repo_file(content: bytes, where: str, md5: str | None) -> RepoFile:
+    """Read a ``delorean.repo``: each of its sections is a repository of packages.
+
+    A build is known by the last part of its ``baseurl``; what is before that need not be the tree's address.
+
+    :param where: its address, for messages.
+    :param md5: what stands in the file beside it, None when there is none.
+    :raises AnswerError: when it is none, or a section has no ``baseurl``.
+    """
+    if md5 is not None and not _MD5.fullmatch(md5):
+        raise AnswerError(f"{where}.md5 is {md5!r:.60}, which is no md5; look at it")
+    # A section DEFAULT is one like the others.
+    parser = configparser.RawConfigParser(default_section="")
+    try:
+        parser.read_string(content.decode())
+        urls = [url for name in parser.sections() for url in parser[name]["baseurl"].split() or [""]]
+        builds = [urlsplit(url).path.rstrip("/").rpartition("/")[2] for url in urls]
+    except (configparser.Error, KeyError, ValueError) as error:
+        said = one_line(" ".join(str(error).split()), limit=200)
+        raise AnswerError(
+            f"{where} is no list of repositories with a baseurl each: {said}; look at it"
+        ) from error
+    if not all(builds) or not builds:
+        raise AnswerError(f"{where} names no build in {'a baseurl' if builds else 'any section'}; look at it")
+    sha256, digest = (
+        hashlib.sha256(content).hexdigest(),
+        hashlib.md5(content, usedforsecurity=False).hexdigest(),
+    )
+    return RepoFile(where, sha256, digest, md5, tuple(dict.fromkeys(builds)))
 
 
 def _rows(text: str, where: str, needed: Sequence[str]) -> Iterator[tuple[str, Mapping[str, str]]]:
