@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import yaml
 
+from lab import dlrn as lab_dlrn
 from rdo_promoter.model.decisions import Answer, Answered, Held, Waived
 from tests.cli.desk import JOBS, Desk
 from tests.recorded.zuul import PIPELINE, TENANT, RecordedZuul
@@ -77,6 +79,21 @@ def test_each_job_is_told_of_and_what_would_help(desk: Desk) -> None:
     assert override == {"dlrn_hash_tag": build.full_hash}
     assert desk.rdo.state() == untouched
     assert not (desk.folder / "home" / "rdo-promoter-ledger").exists()
+
+
+def test_what_keeps_newer_builds_away_is_a_note(desk: Desk) -> None:
+    (build,) = desk.rdo.candidates(1)
+    lab_dlrn.add_build(desk.lab.root, when=int(time.time()), project=desk.name, failed=True)
+    try:
+        note = f"consistent is held back by 1 package: {desk.name} (FAILED)"
+        header, said, *_ = verdict(desk, code=1).splitlines()
+        assert (header.partition(" ")[0], said) == (desk.dag_id, f"note: {note}")
+        assert as_json(desk, code=1)["note"] == note
+        # Whoever asks about a build does not ask for newer ones.
+        assert "held back" not in verdict(desk, "--hash", build.full_hash, code=1)
+    finally:
+        lab_dlrn.add_build(desk.lab.root, when=int(time.time()), project=desk.name)
+    assert as_json(desk, code=1)["note"] == ""
 
 
 def test_what_others_wrote_breaks_no_line(desk: Desk) -> None:

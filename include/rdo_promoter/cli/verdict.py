@@ -6,12 +6,18 @@ import argparse
 import contextlib
 import json
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from rdo_promoter.cli.process import tell
 from rdo_promoter.cli.target import add_arguments, read_stages
 from rdo_promoter.errors import PermanentError, PromoterError
+from rdo_promoter.model.build import CONSISTENT
+from rdo_promoter.model.holding import sentence
 from rdo_promoter.model.text import one_line
 from rdo_promoter.model.why import Why
+
+if TYPE_CHECKING:  # loads a library for HTTP
+    from rdo_promoter.clients.dlrn import DlrnClient
 
 
 def add(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
@@ -60,6 +66,8 @@ def run(options: argparse.Namespace) -> int:
         except PermanentError as error:
             # The other stages can be looked at all the same.
             refused[stage.name] = str(error)
+    newest = options.hash is None and any(stage.source == CONSISTENT for stage in stages)
+    note = _held_back(services.dlrn) if newest else ""
     if options.json:
         content = {
             "dag_id": release.dag_id,
@@ -68,12 +76,23 @@ def run(options: argparse.Namespace) -> int:
             "met": not refused and all(each.met for each in found),
             "stages": [each.to_json() for each in found],
             "refused": refused,
+            "note": note,
         }
         tell([json.dumps(content, indent=2)])
     else:
         tell([f"{release.dag_id} by {release.file} (sha256 {release.digest})"])
+        if note:
+            tell([f"note: {note}"])
         for each in found:
             tell(["", *each.lines()])
         for name, said in refused.items():
             tell(["", f"stage {name}: refused: {one_line(said)}"])
     return 0 if not refused and all(each.met for each in found) else 1
+
+
+def _held_back(dlrn: DlrnClient) -> str:
+    """Say why no newer build may be coming; nothing in the verdict rests on it."""
+    try:
+        return sentence(dlrn.holding())
+    except PromoterError as error:
+        return f"what holds {CONSISTENT} back cannot be told: {one_line(str(error))}"
