@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import rdo_promoter
-from rdo_promoter.cli import decide, plan, promote, schema, validate, verdict
+from rdo_promoter.cli import decide, plan, promote, schema, validate, verdict, verify_handoff
 from rdo_promoter.errors import PromoterError
 
 #: Exit codes: public names, see the reference.
@@ -24,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"rdo-promoter {rdo_promoter.__version__}")
     verbs = top.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for verb in (validate, schema, verdict, plan, promote, decide):
+    for verb in (validate, schema, verdict, plan, promote, decide, verify_handoff):
         verb.add(verbs.add_parser)
     return top
 

@@ -179,10 +179,7 @@ class Handoff:
             f"{len(self.packages)} packages of {self.repo_url}",
             f"{len(self.votes)} votes, {failed} of them failures",
             *(f"{each.job} waived by {each.by}: {each.reason}" for each in self.waivers),
-            *(
-                f"{each.step} approved by {each.by} at {utc(each.at)}: {each.reason}"
-                for each in self.approvals
-            ),
+            *(f"{each.step} approved by {each.by} at {utc(each.at)}" for each in self.approvals),
             f"{len(self.containers)} digests of containers, {len(self.images)} checksums of images",
         ]
         return [one_line(line) for line in text]
