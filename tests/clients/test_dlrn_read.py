@@ -222,3 +222,16 @@ def test_a_tree_that_tells_nothing_of_packages(lab_dlrn: LabDlrn) -> None:
         pytest.raises(NotFoundError, match=r"nowhere has neither status_report\.csv nor .* check repo_url"),
     ):
         client.holding()
+
+
+def test_packages_of_a_build(client: DlrnClient, lab_dlrn: LabDlrn) -> None:
+    build = lab_dlrn.build()
+    nova = next(each for each in client.packages(build) if each.project == "openstack-nova")
+    assert (nova.commit_hash, nova.distro_hash, nova.status) == (
+        build.commit_hash,
+        build.distro_hash,
+        "SUCCESS",
+    )
+    dlrn.purge(lab_dlrn.root, build)
+    with pytest.raises(NotFoundError, match=f"{build} has no versions.csv below http://.*: it was purged"):
+        client.packages(build)

@@ -23,9 +23,11 @@ import rdo_promoter
 from rdo_promoter.clients.ledger import Ledger
 from rdo_promoter.clients.ledger_store import RemoteRoot
 from rdo_promoter.errors import AnswerError, ConfigError, ServiceError
+from rdo_promoter.hooks.decisions import DecisionsReader
 from rdo_promoter.hooks.ledger import DEFAULT, ENVIRONMENT, ledger
 from rdo_promoter.model.decisions import Doomed, Lifted, MarkedBad
 from rdo_promoter.model.ledger import Fact, unfinished
+from rdo_promoter.model.promotions import PromotionRow
 from tests.unit.test_ledger import facts, given_up, planned, promoted
 
 Place = Path | RemoteRoot
@@ -363,3 +365,32 @@ def test_facts_and_decisions_never_mix(tmp_path: Path) -> None:
     (tmp_path / name).rename(astray / Path(name).name)
     with pytest.raises(AnswerError, match="facts never move"):
         ledger.facts("centos7-master")
+
+
+def test_the_first_promotion_of_a_row_is_found_without_reading_others(place: Place) -> None:
+    book = Ledger(place)
+    row = PromotionRow(DONE.label, DONE.build, DONE.timestamp)
+    assert book.promoted(row, DONE.dag_id) is None
+    book.append(PLAN)
+    book.append(DONE)
+    book.append(promoted(1, 1_500, timestamp=1_400))
+    # What was mended since, by another file.
+    book.append(replace(PLAN, at=1_200))
+    book.append(replace(DONE, at=1_300, file="another.yaml"))
+    assert book.promoted(row, DONE.dag_id) == DONE
+    assert book.promoted(row, "centos7-pike") is None
+    assert book.promoted(replace(row, timestamp=1_051), DONE.dag_id) is None
+
+
+def test_what_was_decided_later_counts_for_nothing_when_that_is_asked(tmp_path: Path) -> None:
+    book = Ledger(tmp_path)
+    common: Any = {"dag_id": "centos7-master", "by": "ada", "via": "airflow", "reason": "it is bad"}
+    marks = [MarkedBad(at=at, full_hash=f"{at:040x}_11111111", **common) for at in (1_000, 2_000)]
+    for mark in marks:
+        book.append(mark)
+    book.append(Lifted(at=3_000, lifts=marks[0].name, **common))
+    reader = DecisionsReader("centos7-master", book=book)
+    assert reader.read(until=999).bad == ()
+    assert reader.read(until=1_000).bad == (marks[0],)
+    assert reader.read(until=2_999).bad == tuple(marks)
+    assert reader.read().bad == (marks[1],)

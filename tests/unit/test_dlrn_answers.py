@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from rdo_promoter.clients import dlrn_answers
 from rdo_promoter.errors import AnswerError
 from rdo_promoter.model.build import AggregateHash, DlrnHash
+from rdo_promoter.model.handoff import Package
 from rdo_promoter.model.promotions import PromotionRow
 from rdo_promoter.model.votes import Vote
 
@@ -203,3 +205,33 @@ def test_one_key_of_a_vote_may_be_anything(key: str, value: object) -> None:
         return
     assert isinstance(vote.success, bool)
     assert isinstance(vote.in_progress, bool)
+
+
+VERSIONS = (
+    "Project,Source Repo,Source Sha,Dist Repo,Dist Sha,Status,Last Success Timestamp,"
+    "Component,Extended Sha,Pkg NVR\n"
+    'nova,https://nova,1a,"https://nova,distgit",2b,SUCCESS,1552576166,None,None,nova-1-1\n'
+)
+
+
+def test_versions_csv() -> None:
+    nova = Package("nova", "https://nova", "1a", "https://nova,distgit", "2b", "nova-1-1", "SUCCESS")
+    assert dlrn_answers.versions_csv(VERSIONS, WHERE) == (nova,)
+    # Older servers know fewer columns.
+    older = VERSIONS.replace("Component,Extended Sha,", "").replace("None,None,", "")
+    assert dlrn_answers.versions_csv(older.replace("\n", "\r\n"), WHERE) == (nova,)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "has no column 'Project'"),
+        ("<html></html>", "has no column 'Project'"),
+        (VERSIONS.replace("Pkg NVR", "NVR"), "has no column 'Pkg NVR'; is it a DLRN's?"),
+        (VERSIONS[:-10], "package 1 lacks a field; its upload may have been cut off"),
+        (VERSIONS + 'a,"b', "unexpected end of data"),
+    ],
+)
+def test_no_versions_csv(text: str, said: str) -> None:
+    with pytest.raises(AnswerError, match=f"http://dlrn.*{re.escape(said)}"):
+        dlrn_answers.versions_csv(text, WHERE)

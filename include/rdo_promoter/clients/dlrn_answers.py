@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from typing import Annotated, TypeVar
 
 import yaml
@@ -17,10 +19,22 @@ from pydantic import (
 
 from rdo_promoter.errors import AnswerError, ConfigError
 from rdo_promoter.model.build import AggregateHash, Build, DlrnHash
+from rdo_promoter.model.handoff import Package
 from rdo_promoter.model.promotions import PromotionRow
 from rdo_promoter.model.votes import Vote
 
 _T = TypeVar("_T")
+
+#: The fields of a package, and their columns in ``versions.csv``.
+_COLUMNS = {
+    "project": "Project",
+    "source": "Source Repo",
+    "commit_hash": "Source Sha",
+    "distgit": "Dist Repo",
+    "distro_hash": "Dist Sha",
+    "nvr": "Pkg NVR",
+    "status": "Status",
+}
 
 
 def _absent(value: object) -> object:
@@ -154,6 +168,24 @@ def commit_yaml(text: str, where: str) -> DlrnHash:
     if not commits:
         raise AnswerError(f"{where} names no commit")
     return _build(commits[0], where)
+
+
+def versions_csv(text: str, where: str) -> tuple[Package, ...]:
+    """Read a build's ``versions.csv``, in its order; columns that a newer DLRN adds are of no interest.
+
+    :raises AnswerError: when it is none.
+    """
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
+        if missing := [name for name in _COLUMNS.values() if name not in (reader.fieldnames or ())]:
+            raise AnswerError(f"{where} has no column {missing[0]!r}; is it a DLRN's?")
+        rows = [{field: row[name] for field, name in _COLUMNS.items()} for row in reader]
+    except csv.Error as error:
+        raise AnswerError(f"{where}: line {reader.line_num}: {error}") from error
+    for number, row in enumerate(rows, start=1):
+        if not all(row.values()):
+            raise AnswerError(f"{where}: package {number} lacks a field; its upload may have been cut off")
+    return tuple(Package(**row) for row in rows)
 
 
 def _promotion(row: _PromotionAnswer, where: str) -> PromotionRow:

@@ -14,6 +14,7 @@ from rdo_promoter.clients.dlrn_repo import RepoTree
 from rdo_promoter.clients.http import TIMEOUT, make_session, safe_url
 from rdo_promoter.errors import AnswerError, ConfigError, NotFoundError
 from rdo_promoter.model.build import AggregateHash, Build, DlrnHash
+from rdo_promoter.model.handoff import Package
 from rdo_promoter.model.holding import Held, holding
 from rdo_promoter.model.promotions import PromotionRow
 from rdo_promoter.model.repo_file import RepoFile
@@ -203,7 +204,7 @@ class DlrnReader:
 
         :raises NotFoundError: when the tree tells nothing of it.
         """
-        return holding(self._repo.packages(), self.repo_url)
+        return holding(self._repo.package_rows(), self.repo_url)
 
     @property
     def report_page(self) -> str:
@@ -225,6 +226,19 @@ class DlrnReader:
     def has_directory(self, build: DlrnHash) -> bool:
         """Tell whether the build's repository is there: it is gone when it was purged."""
         return self._repo.has(build)
+
+    def packages(self, build: DlrnHash) -> tuple[Package, ...]:
+        """Return the packages of a build, as its ``versions.csv`` lists them.
+
+        :raises NotFoundError: when it has none: it was purged, or one of its packages was never built.
+        """
+        found = self._repo.packages(build)
+        if found is None:
+            raise NotFoundError(
+                f"{build} has no versions.csv below {self.repo_url}: it was purged, or repo_url is another "
+                "DLRN's; take a newer build"
+            )
+        return found
 
     def find(self, full_hash: str) -> DlrnHash | None:
         """Return the build with this full hash, as people copy it; None when it has no directory (any more).

@@ -12,6 +12,7 @@ from rdo_promoter.clients import dlrn_answers, dlrn_reports
 from rdo_promoter.clients.http import attempts, reason, safe_url, send
 from rdo_promoter.errors import AnswerError, AuthError, ConfigError, NotFoundError, ServiceError
 from rdo_promoter.model.build import DlrnHash, is_full_hash
+from rdo_promoter.model.handoff import Package
 from rdo_promoter.model.holding import PackageRow
 from rdo_promoter.model.repo_file import RepoFile
 
@@ -54,6 +55,15 @@ class RepoTree:
         """Tell whether the build's directory still holds a repository: a purge removes it."""
         return self._send("HEAD", f"{self.url}/{build.path}/delorean.repo") is not None
 
+    def packages(self, build: DlrnHash) -> tuple[Package, ...] | None:
+        """Return the packages of a build, or None when its directory has no list of them.
+
+        :raises AnswerError: when what is there is no such list.
+        """
+        url = f"{self.url}/{build.path}/versions.csv"
+        response = self._send("GET", url)
+        return None if response is None else dlrn_answers.versions_csv(response.text, safe_url(url))
+
     def find(self, full_hash: str) -> DlrnHash | None:
         """Return the build that a directory's name stands for, or None when there is no such directory.
 
@@ -94,7 +104,7 @@ class RepoTree:
                 yield dlrn_reports.repo_file(response.content, safe_url(url), md5)
             time.sleep(pause)
 
-    def packages(self) -> list[PackageRow]:
+    def package_rows(self) -> list[PackageRow]:
         """Return how each package stands, by what the builder reports: one request.
 
         Where there is no report, what `current` is made of tells it, as of that build.

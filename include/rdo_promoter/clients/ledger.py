@@ -17,6 +17,7 @@ from rdo_promoter.errors import AnswerError
 from rdo_promoter.model.build import check_label
 from rdo_promoter.model.decisions import DECISIONS, Decision
 from rdo_promoter.model.ledger import Fact, Planned, Promoted, check_dag_id, is_dag_id, unfinished
+from rdo_promoter.model.promotions import PromotionRow
 
 #: How a name begins, and how its time is written.
 _NAME, _TIME = re.compile(r"\d{8}T\d{6}Z-"), "%Y%m%dT%H%M%SZ"
@@ -99,6 +100,30 @@ class Ledger:
         """
         folders = self._folders(dag_id, label)
         return self._facts((*folder, name) for folder in folders for name in self._names(*folder))
+
+    def promoted(self, row: PromotionRow, dag_id: str) -> Promoted | None:
+        """Return the first fact that says of a row of DLRN's that it was carried out, None without one.
+
+        :param row: the row.
+        :param dag_id: the release's Dag.
+        :raises ServiceError: when the ledger does not answer.
+        """
+        # Its name ends by what makes two facts the same one: dag_id, label, build and timestamp.
+        same = Promoted(
+            dag_id=dag_id,
+            label=row.label,
+            build=row.build,
+            timestamp=row.timestamp,
+            at=row.timestamp,
+            by="",
+            via="airflow",
+            file="",
+            digest="",
+            previous=None,
+        )
+        found = sorted(name for name in self._names(*same.folder) if name.endswith(f"-{same.suffix}"))
+        entry = self._read(*same.folder, found[0]) if found else None
+        return entry if isinstance(entry, Promoted) else None
 
     def unfinished(self, dag_id: str | None = None, label: str | None = None) -> tuple[Planned, ...]:
         """Return the plans that were neither carried out, nor overtaken, nor given up, oldest first.

@@ -24,15 +24,19 @@ class DecisionsReader:
         self.waivers_file = waivers_file
         self._ledger = book
 
-    def read(self) -> Decisions:
+    def read(self, *, until: int | None = None) -> Decisions:
         """Return what is decided and not lifted.
 
+        :param until: what was decided and lifted later counts for nothing, in seconds since the epoch; the
+            reviewed file says only what it says now.
         :raises ServiceError: when the ledger does not answer, or the file cannot be used: nobody knows then
             what is decided, and that never means that nothing is.
         """
         if self._ledger is None:
             self._ledger = ledger()
-        return in_force(self._ledger.decisions(self.dag_id), self._reviewed())
+        entries = self._ledger.decisions(self.dag_id)
+        known = [entry for entry in entries if until is None or entry.at <= until]
+        return in_force(known, self._reviewed())
 
     def _reviewed(self) -> tuple[Waiver, ...]:
         if self.waivers_file is None:
