@@ -19,8 +19,6 @@ log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
-_FULL = "SFTP gives no reason for that; most often the disk is full: look how much space is left there"
-
 
 def copy_image(source: ImageServer, target: ImageServer, folder: str, image: str, md5: str) -> int:
     """Copy an image of a build, write its ``.md5``, and return its size in bytes.
@@ -76,14 +74,14 @@ def _put(server: ImageServer, folder: str, file: str, content: Iterable[Sequence
     path = server.build_path(folder, file)
     parent, checksum = posixpath.dirname(path), f"{path}.md5"
     sftp, what = server.sftp, server.what("write", path)
-    with sftp_errors(what, failure=_FULL):
+    with sftp_errors(what, failure=sftp_files.FULL):
         for each in (posixpath.dirname(parent), parent):
             sftp_files.make_folder(sftp, each)
         for name in filter(sftp_files.TEMPORARY.fullmatch, sftp.listdir(parent)):
             sftp_files.remove(sftp, posixpath.join(parent, name))
     image, line = sftp_files.temporary(path), sftp_files.temporary(checksum)
     try:
-        with sftp_errors(what, failure=_FULL):
+        with sftp_errors(what, failure=sftp_files.FULL):
             size = sftp_files.write(sftp, image, content)
         with _ours(what):
             _check(server, image, md5)
@@ -108,7 +106,7 @@ def _check(server: ImageServer, path: str, md5: str) -> None:
 def _ours(what: str) -> Iterator[None]:
     """Turn errors as `sftp_errors` does; what we wrote and is gone may be there at the next try."""
     try:
-        with sftp_errors(what, failure=_FULL):
+        with sftp_errors(what, failure=sftp_files.FULL):
             yield
     except NotFoundError as error:
         raise ServiceError(f"{what}: another try to write it has removed what this one wrote") from error

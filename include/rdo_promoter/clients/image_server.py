@@ -6,6 +6,7 @@ import logging
 import posixpath
 import re
 import stat
+from contextlib import suppress
 
 import paramiko
 
@@ -153,6 +154,31 @@ class ImageServer:
                 f"{what}: it names {found} after it was moved to {target}; somebody else moves it"
             )
         self._remove_stale(name)
+        return True
+
+    def put(self, folder: str, file: str, content: bytes) -> bool:
+        """Put a small file into a build's folder; readers see the old one or the new one, whole.
+
+        :param folder: the build's folder.
+        :param file: the file's name.
+        :param content: what is to be in it.
+        :return: False when it was there already.
+        :raises NotFoundError: when the folder does not exist.
+        """
+        path = self.build_path(folder, file)
+        what = self.what("write", path)
+        self._check_folder(posixpath.dirname(path), what)
+        with sftp_errors(self.what("read", path)), suppress(FileNotFoundError), self.sftp.open(path) as there:
+            if there.read(len(content) + 1) == content:
+                return False
+        temporary = sftp_files.temporary(path)
+        with sftp_errors(what, failure=sftp_files.FULL):
+            try:
+                sftp_files.write(self.sftp, temporary, [[content]])
+                self.sftp.posix_rename(temporary, path)
+            except (paramiko.SSHException, EOFError, OSError):
+                self._remove_quietly(temporary)
+                raise
         return True
 
     def build_path(self, *names: str) -> str:

@@ -22,6 +22,9 @@ WINDOW = 4 * 2**20
 #: Bytes of one request; OpenSSH takes and answers more, paramiko asks for no more.
 CHUNK = 2**15
 
+#: What SFTP's status "Failure" most often means where something is written.
+FULL = "SFTP gives no reason for that; most often the disk is full: look how much space is left there"
+
 #: What `temporary` makes. No file of CI, no label and no image begins with a dot.
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")
 
