@@ -77,6 +77,45 @@ def get_provider_info() -> dict[str, object]:
                     },
                 },
             },
+            {
+                "connection-type": "handoff_key",
+                "hook-class-name": "rdo_promoter.hooks.handoff.HandoffKeyHook",
+                "hook-name": "Hand-off key",
+                "ui-field-behaviour": {
+                    # The port stays, as above.
+                    "hidden-fields": ["schema", "host"],
+                    "relabeling": {"login": "Key id", "password": "Private key"},
+                    "placeholders": {"login": "rdo-2026", "port": "443"},
+                },
+                "conn-fields": {
+                    "private_key": {
+                        "label": "Private key, instead of the one above",
+                        "schema": {"type": ["string", "null"], "format": "password"},
+                        "description": "An Ed25519 key in PEM or OpenSSH's form, without a passphrase.",
+                    },
+                },
+            },
+            {
+                "connection-type": "handoff_receiver",
+                "hook-class-name": "rdo_promoter.hooks.handoff.HandoffReceiverHook",
+                "hook-name": "Hand-off receiver",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["schema"],
+                    "relabeling": {
+                        "host": "Receiver's URL",
+                        "login": "User",
+                        "password": "Password or token",
+                    },
+                    "placeholders": {"host": "https://builds.example.org/api/handoffs", "port": "443"},
+                },
+                "conn-fields": {
+                    "ca": {
+                        "label": "CA certificate",
+                        "schema": {"type": ["string", "null"]},
+                        "description": "Path of the CA certificate that signed its own, if no public CA did.",
+                    },
+                },
+            },
         ],
         "extra-links": [
             "rdo_promoter.triggers.links.VotesLink",

@@ -13,6 +13,7 @@ from airflow.providers_manager import ProvidersManager
 from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
 
 from rdo_promoter.hooks.dlrn import DlrnHook
+from rdo_promoter.hooks.handoff import HandoffKeyHook, HandoffReceiverHook
 from rdo_promoter.hooks.jenkins import JenkinsHook
 from rdo_promoter.hooks.zuul import ZuulHook
 from rdo_promoter.provider import get_provider_info
@@ -30,14 +31,17 @@ def test_metadata_follows_airflows_schema(schema: str) -> None:
 
 def test_metadata_names_the_hooks_that_there_are() -> None:
     kinds = cast("list[dict[str, Any]]", get_provider_info()["connection-types"])
-    hooks: list[type[DlrnHook | ZuulHook | JenkinsHook]] = [DlrnHook, ZuulHook, JenkinsHook]
+    hooks: list[type[DlrnHook | ZuulHook | JenkinsHook | HandoffKeyHook | HandoffReceiverHook]] = [
+        *(DlrnHook, ZuulHook, JenkinsHook),
+        *(HandoffKeyHook, HandoffReceiverHook),
+    ]
     for kind, hook in zip(kinds, hooks, strict=True):
         assert kind["connection-type"] == hook.conn_type
         assert kind["hook-class-name"] == f"{hook.__module__}.{hook.__qualname__}"
         assert kind["hook-name"] == hook.hook_name
 
 
-@pytest.mark.parametrize("kind", ["dlrn", "zuul", "jenkins"])
+@pytest.mark.parametrize("kind", ["dlrn", "zuul", "jenkins", "handoff_key", "handoff_receiver"])
 def test_airflow_finds_the_connection_type(kind: str) -> None:
     manager = ProvidersManager()  # type: ignore[no-untyped-call]  # Airflow's has no types
     assert "rdo-promoter" in manager.providers, "the package is not installed: make venv"
@@ -54,9 +58,11 @@ def test_airflow_finds_the_connection_type(kind: str) -> None:
         ("dlrn", "DLRN", "API URL", {"ca"}),
         ("zuul", "Zuul", "Zuul's URL", {"tenant", "ca"}),
         ("jenkins", "Jenkins", "Jenkins's URL", {"ca"}),
+        ("handoff_key", "Hand-off key", None, {"private_key"}),
+        ("handoff_receiver", "Hand-off receiver", "Receiver's URL", {"ca"}),
     ],
 )
-def test_the_ui_shows_the_connections_form(kind: str, name: str, host: str, extra: set[str]) -> None:
+def test_the_ui_shows_the_connections_form(kind: str, name: str, host: str | None, extra: set[str]) -> None:
     (form,) = [each for each in HookMetaService.hook_meta_data() if each.connection_type == kind]
     assert form.hook_name == name
     assert form.standard_fields is not None
