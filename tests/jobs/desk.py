@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk import Asset
 from airflow.sdk.exceptions import TaskDeferred
 from airflow.triggers.base import BaseTrigger
 
@@ -94,6 +97,7 @@ class Desk:
     build: DlrnHash
     dry_run: bool = False
     store: Store = field(default_factory=Store)
+    events: dict[Asset, SimpleNamespace] = field(default_factory=lambda: defaultdict(SimpleNamespace))
     waiting: TaskDeferred | None = None
 
     def __post_init__(self) -> None:
@@ -101,7 +105,13 @@ class Desk:
 
     @property
     def context(self) -> Any:
-        return {"ti": self.ti, "params": {"dry_run": self.dry_run}, "task_state_store": self.store}
+        return {
+            "ti": self.ti,
+            "run_id": self.ti.run_id,
+            "params": {"dry_run": self.dry_run},
+            "task_state_store": self.store,
+            "outlet_events": self.events,
+        }
 
     def execute(self) -> Any:
         """Begin a try; return its result, None when it waits now."""
@@ -118,8 +128,9 @@ class Desk:
         while self.waiting is not None:
             between()
             resumed, event = str(self.waiting.method_name), ring(self.waiting.trigger)
+            more = dict(self.waiting.kwargs or {})
             self.waiting = None
-            result = self._run(partial(getattr(self.make(), resumed), self.context, event=event))
+            result = self._run(partial(getattr(self.make(), resumed), self.context, event=event, **more))
         return result
 
     def run(self, **options: Any) -> Any:

@@ -74,6 +74,8 @@ class Step(Frozen):
     decides: ClassVar[bool] = False
     #: Whether it looks into the Zuul whose jobs test the builds.
     asks_zuul: ClassVar[bool] = False
+    #: Whether it looks at the containers in the registry that CI's build job pushes them to.
+    reads_source: ClassVar[bool] = False
 
     name: Name | None = None
 

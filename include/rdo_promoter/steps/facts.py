@@ -46,9 +46,10 @@ class StageFacts:
 
         :param steps: steps of the stage.
         """
+        steps = list(steps)
         named = [use for step in steps for use in step.references()]
         registries = [use.name for use in named if use.to == "registries"]
-        if registries and self.container_source:
+        if self.container_source and (registries or any(step.reads_source for step in steps)):
             registries.append(self.container_source)
         servers = [use.name for use in named if use.to == "image_servers"]
         return list(dict.fromkeys(registries)), list(dict.fromkeys(servers))
