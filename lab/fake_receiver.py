@@ -6,6 +6,7 @@ when a test or a demonstration tells it to.
 
 from __future__ import annotations
 
+import argparse
 import base64
 import json
 import secrets
@@ -21,11 +22,12 @@ class FakeReceiver:
     """The fake's state; `serve` gives it an address.
 
     :param username: its only user, who may also show the token.
+    :param password: that user's password.
     """
 
-    def __init__(self, username: str = "rdo") -> None:
+    def __init__(self, username: str = "rdo", password: str = "") -> None:
         self.username = username
-        self.password = secrets.token_hex(8)
+        self.password = password or secrets.token_hex(8)
         self.token = secrets.token_hex(17)
         #: What was handed off, by its key.
         self.kept: dict[str, bytes] = {}
@@ -33,6 +35,8 @@ class FakeReceiver:
         self.decided: dict[str, dict[str, object]] = {}
         #: What is decided about each at once, None to decide later.
         self.decides: dict[str, object] | None = None
+        #: What is decided about each when somebody asks for it.
+        self.decides_when_asked: dict[str, object] | None = None
         #: All requests as method and path.
         self.requests: list[str] = []
         #: The next one is kept, and the answer is lost.
@@ -110,6 +114,8 @@ class _Handler(BaseHTTPRequestHandler):
             elif method == "POST" and self.path == "/handoffs":
                 self._take(str(self.headers.get("Idempotency-Key")), body)
             elif (key := self.path.removeprefix("/handoffs/")) in fake.kept:
+                if fake.decides_when_asked is not None:
+                    fake.decided.setdefault(key, fake.decides_when_asked)
                 self._send(200, {"key": key, **fake.decided.get(key, {})})
             else:
                 self._send(404, {"reason": "no such hand-off"})
@@ -143,3 +149,19 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+
+def main() -> None:
+    """Run a fake receiver alone: it acknowledges what somebody asks for."""
+    parser = argparse.ArgumentParser("python -m lab.fake_receiver", description=main.__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--password-file", type=argparse.FileType(), required=True)
+    arguments = parser.parse_args()
+    fake = FakeReceiver(password=arguments.password_file.read().strip())
+    fake.decides_when_asked = {"acknowledged": True}
+    with fake.serve(arguments.port):
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

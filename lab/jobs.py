@@ -1,4 +1,7 @@
-"""What the jobs run on that a release starts itself. `up` starts none of this: whoever needs it does."""
+"""What the jobs run on that a release starts itself, and what receives hand-offs.
+
+`up` starts none of this: whoever needs it does.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +11,38 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import requests
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from lab import container_engine, ssh_machine
 from lab.fake_jenkins import FakeJenkins
-from lab.secret_files import secret
+from lab.fake_receiver import FakeReceiver
+from lab.secret_files import secret, write_secret
 from lab.service import HOST, Service
 
 _PROJECT = Path(__file__).resolve().parent.parent
 
 
-def jenkins(root: Path) -> Service:
-    """Return the fake Jenkins's process."""
+def _alone(name: str, root: Path, secret_option: str, file: Path) -> Service:
+    """Return the process of a fake, to which a file tells its secret."""
 
     def command(port: int) -> Sequence[str]:
-        _token(root)
-        words = [sys.executable, "-m", "lab.fake_jenkins", "--port", str(port)]
-        return [*words, "--token-file", str(_token_file(root))]
+        secret(file)
+        words = [sys.executable, "-m", f"lab.fake_{name}", "--port", str(port)]
+        return [*words, secret_option, str(file)]
 
     env = {"PYTHONPATH": os.pathsep.join([str(_PROJECT), str(_PROJECT / "include")])}
-    return Service("jenkins", root / "run", command, env=env)
+    return Service(name, root / "run", command, env=env)
+
+
+def jenkins(root: Path) -> Service:
+    """Return the fake Jenkins's process."""
+    return _alone("jenkins", root, "--token-file", _token_file(root))
+
+
+def receiver(root: Path) -> Service:
+    """Return the fake receiver's process."""
+    return _alone("receiver", root, "--password-file", _receiver_file(root))
 
 
 def add_jenkins_job(root: Path, name: str, *parameters: str, **settings: object) -> None:
@@ -66,6 +82,7 @@ def services(root: Path, *, insecure: Sequence[str] = ()) -> tuple[Service, ...]
         jenkins(root),
         ssh_machine.service(root),
         container_engine.service(root, insecure=insecure),
+        receiver(root),
     )
 
 
@@ -73,11 +90,28 @@ def connections(root: Path) -> dict[str, dict[str, object]]:
     """Return the Airflow Connections by their ids; they can be made before anything runs."""
     fake = FakeJenkins(token=_token(root))
     fake.url = f"http://{HOST}:{jenkins(root).port}"
+    taker = FakeReceiver(password=secret(_receiver_file(root)))
+    taker.url = f"http://{HOST}:{receiver(root).port}/handoffs"
     return {
         "jenkins_lab": fake.connection(),
         "ssh_lab": ssh_machine.facts(root).connection(),
         "docker_lab": container_engine.connection(root),
+        "receiver_lab": taker.connection(),
+        "handoff_key_lab": {"conn_type": "handoff_key", "login": "lab", "password": handoff_key(root)},
     }
+
+
+def handoff_key(root: Path) -> str:
+    """Return the private key that hand-offs are signed with in the lab; it is made at the first call."""
+    file = root / "receiver" / "handoff.pem"
+    if not file.exists():
+        private = Ed25519PrivateKey.generate()
+        write_secret(file, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return file.read_text()
+
+
+def _receiver_file(root: Path) -> Path:
+    return root / "receiver" / "password"
 
 
 def _token(root: Path) -> str:

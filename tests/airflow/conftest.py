@@ -60,11 +60,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 @pytest.fixture
 def machines(world: World) -> Iterator[None]:
     """What jobs are started on, for one test: a Jenkins without jobs, and a machine with SSH."""
-    jenkins, machine, _ = jobs.services(world.lab.root)
+    jenkins, machine, _, receiver = jobs.services(world.lab.root)
     try:
-        for service in (jenkins, machine):
+        for service in (jenkins, machine, receiver):
             service.ensure()
         yield
     finally:
-        for service in (jenkins, machine):
+        for service in (jenkins, machine, receiver):
             service.stop()

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import psutil
 
+from lab import jobs
 from lab.airflow import DATABASE
 from lab.airflow_settings import fernet_key, passwords_file
 from lab.lab import Lab
@@ -43,6 +44,8 @@ def secrets_of(world: World) -> dict[str, str]:
         found[_name(lab, file)] = file.read_text().splitlines()[2]
     for user, password in json.loads(passwords_file(lab.root).read_text()).items():
         found[f"Airflow's user {user}"] = password
+    # All of a key in one string would be found nowhere: logs and databases write its lines in their own way.
+    found["hand-off key"] = jobs.handoff_key(lab.root).splitlines()[1]
     # The file is its seed; this is what Airflow has.
     found["Airflow's Fernet key"] = fernet_key(home / "fernet.key")
     return found | _encoded(lab, found)

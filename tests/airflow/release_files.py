@@ -116,6 +116,14 @@ def release_file(name: str, lab: Lab) -> str:
     stages = [{"name": "upstream", "source": "consistent", "steps": upstream}]
     if name in TWO_STAGES:
         stages.append({"name": "phase1", "source": f"{name}-current", "steps": phase1})
+    if name == "started":
+        hand_off = {
+            "key": "handoff_key_lab",
+            "receiver": "receiver_lab",
+            "store_on": ["images"],
+            "acknowledged_within": "10m",
+        }
+        stages.append({"name": "osp", "source": f"{name}-current", "steps": [{"hand_off": hand_off}]})
     return yaml.safe_dump(
         {
             "release": name,

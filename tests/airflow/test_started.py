@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from lab import jobs
+from rdo_promoter.clients.handoff_key import read_key
+from rdo_promoter.model.handoff import read_envelope, read_handoff
 from tests.airflow.test_runs import start
 from tests.airflow.world import World
 
@@ -30,3 +34,15 @@ def test_started_jobs_are_started_once_over_restarts_and_their_votes_promote(wor
     started = jobs.jenkins_builds(world.lab.root, "phase1-tests")
     assert [each["RDO_FULL_HASH"] for each in started] == [build.full_hash]
     assert f"tested {build.full_hash}" in run.log("upstream.run_ssh")
+
+    # What was promoted is handed off; the receiver acknowledges when the triggerer asks.
+    run.wait_for("osp.hand_off", deadline=150)
+    label = release.label
+    folder = Path(world.lab.images.path("started")) / build.full_hash
+    envelope = read_envelope((folder / f"handoff-{label}.json").read_bytes())
+    read_key("lab", jobs.handoff_key(world.lab.root), "the lab").public.verify(envelope)
+    record = read_handoff(envelope.record)
+    assert (record.build, record.label, record.release_file) == (build, label, "releases/started.yaml")
+    assert JOB in [each.job for each in record.votes]
+    (event,) = world.api.asset_events(f"{label}/handoff")
+    assert (event["sha256"], event["acknowledged"]) == (record.key, True)

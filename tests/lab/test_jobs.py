@@ -10,6 +10,7 @@ import requests
 
 from lab import container_engine, jobs, ssh_machine
 from lab.service import LabError
+from rdo_promoter.clients.receiver import Receiver, State
 from rdo_promoter.clients.ssh import log_in
 from rdo_promoter.clients.ssh_commands import run
 
@@ -33,6 +34,19 @@ def test_the_fake_jenkins_runs_alone_and_is_told_its_jobs(tmp_path: Path) -> Non
         # What the job does not declare is dropped.
         (parameter,) = answer["actions"][-1]["parameters"]
         assert (parameter["name"], parameter["value"]) == ("HASH", "x")
+    finally:
+        service.stop()
+
+
+def test_the_fake_receiver_runs_alone_and_acknowledges_what_is_asked_for(tmp_path: Path) -> None:
+    service = jobs.receiver(tmp_path)
+    known = jobs.connections(tmp_path)["receiver_lab"]
+    host, user, password = (str(known[name]) for name in ("host", "login", "password"))
+    try:
+        service.ensure()
+        with Receiver(host, username=user, password=password) as receiver:
+            assert receiver.post("5e" * 32, b"{}").state is State.PENDING
+            assert receiver.state("5e" * 32).state is State.ACKNOWLEDGED
     finally:
         service.stop()
 

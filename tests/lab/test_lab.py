@@ -258,7 +258,7 @@ def test_the_addresses_and_logins_of_the_connections_work(lab: Lab) -> None:
     found = {name: json.loads(text) for name, text in lab.connections().items()}
     assert set(found) == {
         *("dlrn_centos7_master", "images_rdo", "images_rh1"),
-        *("jenkins_lab", "ssh_lab", "docker_lab"),
+        *("jenkins_lab", "ssh_lab", "docker_lab", "receiver_lab", "handoff_key_lab"),
         *(f"registry_{registry.name}" for registry in lab.registries),
     }
     quay, issuer = found["registry_quay"], lab.registries.quay.issuer

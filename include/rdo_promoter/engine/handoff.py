@@ -15,12 +15,13 @@ from rdo_promoter.engine.observe import digests, place_problem, single
 from rdo_promoter.engine.services import Services
 from rdo_promoter.errors import AnswerError, ConflictError, PreflightError
 from rdo_promoter.model.build import CONSISTENT, Build
-from rdo_promoter.model.decisions import Answer, Answered, Waiver
+from rdo_promoter.model.decisions import Answer, Answered
 from rdo_promoter.model.handoff import Approval, CiResult, Container, Handoff, ImageFile, WaivedJob
 from rdo_promoter.model.ledger import Promoted
 from rdo_promoter.model.promotions import PromotionRow
 from rdo_promoter.model.text import one_line
 from rdo_promoter.model.votes import Vote, counting_votes
+from rdo_promoter.model.waivers import Waiver
 
 
 @dataclass(frozen=True)
