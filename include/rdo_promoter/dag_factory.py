@@ -23,7 +23,7 @@ from rdo_promoter.operators.source import PinBuildOperator, StartStageOperator
 from rdo_promoter.release import BrokenRelease, Release, Stage, load_releases, releases_folder
 from rdo_promoter.release.promotions import approvals_of, gates_of, promote_step, services_of, stage_facts
 from rdo_promoter.sentinel import sentinel_dag
-from rdo_promoter.steps import Candidate, Promote, WaitFor
+from rdo_promoter.steps import Candidate, HandOff, Promote, WaitFor
 from rdo_promoter.steps.context import Chain, StageContext
 from rdo_promoter.steps.jobs import JobStep
 from rdo_promoter.triggers.names import BUILD_TASK, SINCE_KEY, pull
@@ -174,7 +174,11 @@ def _stage(
             source=stage.source,
             before={name: task.task_id for name, task in before.items()},
             labels=[step.label for step in stage.steps if isinstance(step, Candidate | Promote)],
-            jobs=[f"{stage.name}.{name}" for name, step in stage.named_steps if isinstance(step, JobStep)],
+            jobs=[
+                f"{stage.name}.{name}"
+                for name, step in stage.named_steps
+                if isinstance(step, JobStep | HandOff)
+            ],
             zuul_decides=any(isinstance(step, WaitFor) and step.by_buildset for step in stage.steps),
             # A stage that was not chosen is skipped and must not take the next one with it; a failed one
             # must. Without a build nothing succeeded, and the whole run is skipped.

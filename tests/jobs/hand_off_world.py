@@ -56,7 +56,7 @@ class World:
     def file(self) -> Path:
         return self.rdo.image_root / self.build.full_hash / f"handoff-{self.row.label}.json"
 
-    def desk(self, *, within: int | None = None, dry_run: bool = False, **changes: Any) -> Desk:
+    def operator(self, *, within: int | None = None, **changes: Any) -> HandOffOperator:
         scope = Scope(
             label=self.row.label,
             containers=CONTAINERS,
@@ -65,22 +65,21 @@ class World:
             servers=("images",),
             jobs=frozenset(JOBS),
         )
+        with DAG(DAG_ID):
+            before = EmptyOperator(task_id="approve")
+            task = HandOffOperator(
+                task_id="hand_off",
+                services=self.services,
+                scope=replace(scope, **changes),
+                way=Way("key", "receiver", within),
+                asset=self.asset,
+                poll=0.1,
+            )
+            before >> task
+        return task
 
-        def make() -> HandOffOperator:
-            with DAG(DAG_ID):
-                before = EmptyOperator(task_id="approve")
-                task = HandOffOperator(
-                    task_id="hand_off",
-                    services=self.services,
-                    scope=replace(scope, **changes),
-                    way=Way("key", "receiver", within),
-                    asset=self.asset,
-                    poll=0.1,
-                )
-                before >> task
-            return task
-
-        return Desk(make, self.build, dry_run=dry_run)
+    def desk(self, *, within: int | None = None, dry_run: bool = False, **changes: Any) -> Desk:
+        return Desk(lambda: self.operator(within=within, **changes), self.build, dry_run=dry_run)
 
     def decide(
         self, kind: Any, *, at: int | None = None, reason: str = "https://bugs/1", **fields: Any

@@ -12,6 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from lab import dlrn as lab_dlrn
 from lab.fake_receiver import FakeReceiver
 from rdo_promoter.clients.dlrn import DlrnClient
+from rdo_promoter.errors import AuthError, ConfigError
 from rdo_promoter.hooks.handoff import HandoffKeyHook, HandoffReceiverHook
 from rdo_promoter.hooks.ledger import ledger
 from rdo_promoter.model.build import DlrnHash
@@ -167,3 +168,15 @@ def test_the_buttons_tell_whether_key_and_receiver_can_be_used(
         "Connection 'receiver' has a login and no password: set both, or a token as password alone",
     )
     assert receiver.kept == {}
+
+
+def test_the_stages_start_can_ask_for_key_and_receiver(world: World, connect: Connect) -> None:
+    task = world.operator()
+    task.check()
+    connect("receiver", {**world.receiver.connection(), "password": "wrong"})
+    with pytest.raises(AuthError, match="check the login, or the token, of Connection 'receiver'"):
+        task.check()
+    connect("key", {"conn_type": "handoff_key", "login": "x", "password": "no key"})
+    with pytest.raises(ConfigError, match="is no private key"):
+        task.check()
+    assert world.receiver.kept == {}

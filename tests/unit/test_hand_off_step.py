@@ -83,6 +83,8 @@ def test_a_release_without_containers_names_none(tmp_path: Path) -> None:
     content["stages"].append({"name": "osp", "source": "current-good", "steps": [{"hand_off": HAND_OFF}]})
     dag = dags(write(tmp_path, yaml.safe_dump(content)).parent)["centos9-good"]
     made = dag.get_task("osp.hand_off")
+    # What its Connections say is asked hours before it is needed.
+    assert dag.get_task("osp.start").jobs == ("osp.hand_off",)
     assert isinstance(made, HandOffOperator)
     assert (made.scope.containers, made.scope.registries, made.scope.images) == ((), (), ())
 

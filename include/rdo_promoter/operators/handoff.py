@@ -67,6 +67,15 @@ class HandOffOperator(PatientOperator):
         self.asset = asset
         self.waivers_file = waivers_file
 
+    def check(self) -> None:
+        """Read the key, and ask the receiver whether it lets us in; the stage's start does so.
+
+        :raises PermanentError: when the build could not be handed off.
+        """
+        HandoffKeyHook(self.way.key_conn_id).get_conn()
+        with HandoffReceiverHook(self.way.receiver_conn_id).get_conn() as receiver:
+            receiver.check_login()
+
     def act(self, context: Context) -> Result | None:
         """Collect, sign, store and post."""
         build, label = run_build(context), self.scope.label

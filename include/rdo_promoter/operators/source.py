@@ -24,6 +24,7 @@ from rdo_promoter.operators.base import (
     run_build,
     skip,
 )
+from rdo_promoter.operators.handoff import HandOffOperator
 from rdo_promoter.operators.kept import kept_back
 from rdo_promoter.operators.started import StartedJobOperator
 from rdo_promoter.triggers.names import BUILD_KEY, REASON_KEY, SINCE_KEY
@@ -103,7 +104,7 @@ class StartStageOperator(PromoterOperator):
     :param source: the label that the stage starts from.
     :param before: the last task of each stage before it, by the stage's name.
     :param labels: the labels that the stage moves in DLRN.
-    :param jobs: the stage's tasks that start a job.
+    :param jobs: the stage's tasks that work with a Connection of their own.
     :param zuul_decides: whether a buildset of Zuul's decides in the stage; otherwise Zuul only informs.
     """
 
@@ -175,7 +176,7 @@ class StartStageOperator(PromoterOperator):
         """Yield what the stage works with beside DLRN, registries and image servers."""
         for name in self.jobs:
             task = self.dag.get_task(name)
-            assert isinstance(task, StartedJobOperator), name
+            assert isinstance(task, StartedJobOperator | HandOffOperator), name
             yield Door(f"step {name}", task.check)
         if self.services.zuul_conn_id is not None:
             yield Door("Zuul", self._ask_zuul, needed=self.zuul_decides)
