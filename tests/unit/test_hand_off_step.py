@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from rdo_promoter.dag_factory import dags
 from rdo_promoter.engine.handoff import Scope
 from rdo_promoter.operators.handoff import HandOffOperator, Way
+from rdo_promoter.operators.source import StartStageOperator
 from rdo_promoter.steps import AnyStep, HandOff, Step
 from tests.unit.releases import GOOD, problems, write
 
@@ -84,7 +85,9 @@ def test_a_release_without_containers_names_none(tmp_path: Path) -> None:
     dag = dags(write(tmp_path, yaml.safe_dump(content)).parent)["centos9-good"]
     made = dag.get_task("osp.hand_off")
     # What its Connections say is asked hours before it is needed.
-    assert dag.get_task("osp.start").jobs == ("osp.hand_off",)
+    start = dag.get_task("osp.start")
+    assert isinstance(start, StartStageOperator)
+    assert start.jobs == ("osp.hand_off",)
     assert isinstance(made, HandOffOperator)
     assert (made.scope.containers, made.scope.registries, made.scope.images) == ((), (), ())
 
