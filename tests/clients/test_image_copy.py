@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import random
 import re
 import subprocess
 import threading
 import tracemalloc
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from uuid import uuid4
 
 import paramiko
 import pytest
@@ -23,7 +19,21 @@ from rdo_promoter.clients import sftp_files
 from rdo_promoter.clients.image_copy import copy_image
 from rdo_promoter.clients.image_server import ImageServer
 from rdo_promoter.errors import AnswerError, AuthError, NotFoundError, PermanentError, ServiceError
-from rdo_promoter.model.layout import by_label
+from tests.clients.pair_fixtures import (
+    AGENT,
+    AGENT_THERE,
+    KIB,
+    LAYOUT,
+    WINDOW,
+    Pair,
+    after_window,
+    logged_in,
+    names,
+    new_pair,
+    part,
+    some,
+    two_sshds,
+)
 from tests.clients.sshd_fixtures import (
     IMAGE,
     LABEL,
@@ -32,74 +42,22 @@ from tests.clients.sshd_fixtures import (
     kill_sessions,
     login,
     read_only,
-    running_sshd,
     small_disk,
 )
 
 pytestmark = pytest.mark.lab
 
-AGENT, AGENT_THERE = "ironic-python-agent.tar", "ipa_images.tar"
-LAYOUT = by_label({AGENT: AGENT_THERE})
-KIB = 2**10
-#: Bytes that are under way at once in these tests; a small image has several windows then.
-WINDOW = 8 * sftp_files.CHUNK
-
-
-@dataclass
-class Host:
-    """One sshd and the folder that stands for a release's on it."""
-
-    root: Path
-    service: Service
-    folder: Path
-
-
-@dataclass
-class Pair:
-    """Where the image job uploads, and a mirror."""
-
-    images: Host
-    rh1: Host
-    source: ImageServer
-    mirror: ImageServer
-
-    def upload(self, build: str, content: bytes, image: str = IMAGE) -> str:
-        """Do what the image job does; return the md5."""
-        lab.put_images(self.images.root, self.images.folder.parent.name, build, {image: content})
-        return hashlib.md5(content).hexdigest()
-
-    def held(self, build: str) -> Path:
-        """Return the mirror's folder of a build."""
-        return self.rh1.folder / ".builds" / build
-
 
 @pytest.fixture(scope="module")
-def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Path, Service]]:
-    roots = [tmp_path_factory.mktemp(name) for name in ("images", "rh1")]
-    with ExitStack() as stack:
-        yield {root: stack.enter_context(running_sshd(root)) for root in roots}
+def sshds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Path, Service]]:
+    with two_sshds(tmp_path_factory) as running:
+        yield running
 
 
 @pytest.fixture
-def pair(services: dict[Path, Service], monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
-    monkeypatch.setattr(sftp_files, "WINDOW", WINDOW)
-    release = f"release-{uuid4().hex[:8]}"
-    images, rh1 = (
-        Host(root, service, Path(lab.facts(root).path(release))) for root, service in services.items()
-    )
-    rh1.folder.mkdir(parents=True)
-    with login(lab.facts(images.root)) as here, login(lab.facts(rh1.root)) as there:
-        source = ImageServer(here, root=str(images.folder), name="images")
-        mirror = ImageServer(there, root=str(rh1.folder), name="rh1", layout=LAYOUT)
-        yield Pair(images, rh1, source, mirror)
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in folder.iterdir())
-
-
-def some(size: int, seed: int = 0) -> bytes:
-    return random.Random(f"{size} {seed}").randbytes(size)
+def pair(sshds: dict[Path, Service]) -> Iterator[Pair]:
+    with new_pair(sshds) as pair:
+        yield pair
 
 
 # --- whole copies ----------------------------------------------------------------------------------------
@@ -274,22 +232,24 @@ def test_an_upload_that_goes_on(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> 
         with (pair.images.folder / NEW / IMAGE).open("ab") as file:
             file.write(b"more")
 
-    after_first_window(monkeypatch, grow)
+    after_window(monkeypatch, 1, grow)
     with pytest.raises(ServiceError, match="its upload has not ended"):
         copy_image(pair.source, pair.mirror, NEW, IMAGE, md5)
-    assert names(pair.held(NEW)) == []
+    assert names(pair.held(NEW)) == [part(md5)]
+    copy_image(pair.source, pair.mirror, NEW, IMAGE, pair.upload(NEW, some(2 * WINDOW) + b"more"))
+    assert names(pair.held(NEW)) == [IMAGE, f"{IMAGE}.md5"]
 
 
 def test_a_disk_that_returns_something_else(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = sftp_files.write
+    resume = sftp_files.resume
 
-    def bad_disk(sftp: paramiko.SFTPClient, path: str, windows: Iterator[Sequence[bytes]]) -> int:
-        size = write(sftp, path, windows)
+    def bad_disk(sftp: paramiko.SFTPClient, path: str, windows: Iterator[Sequence[bytes]]) -> tuple[int, int]:
+        written = resume(sftp, path, windows)
         with Path(path).open("r+b") as file:
             file.write(b"\0")
-        return size
+        return written
 
-    monkeypatch.setattr(sftp_files, "write", bad_disk)
+    monkeypatch.setattr(sftp_files, "resume", bad_disk)
     md5 = pair.upload(NEW, b"whole")
     with pytest.raises(AnswerError, match=rf"rh1: read back .*: it has md5 .*, {md5} was written; look at"):
         copy_image(pair.source, pair.mirror, NEW, IMAGE, md5)
@@ -321,38 +281,10 @@ def test_an_account_that_may_only_read(pair: Pair, tmp_path: Path) -> None:
     assert names(pair.rh1.folder) == []
 
 
-@pytest.mark.parametrize("end", ["images", "rh1"])
-def test_killed_in_the_middle_of_a_file_the_next_try_starts_anew(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch, end: str
-) -> None:
-    content = some(3 * WINDOW)
-    md5 = pair.upload(NEW, content)
-    with monkeypatch.context() as patch:
-        after_first_window(patch, lambda: kill_sessions(getattr(pair, end).service))
-        with pytest.raises(ServiceError):
-            copy_image(pair.source, pair.mirror, NEW, IMAGE, md5)
-    left = names(pair.held(NEW))
-    assert not {IMAGE, f"{IMAGE}.md5"} & set(left)
-    if end == "rh1":  # nobody could remove it
-        assert [bool(sftp_files.TEMPORARY.fullmatch(name)) for name in left] == [True]
-    with login(lab.facts(pair.images.root)) as here, login(lab.facts(pair.rh1.root)) as there:
-        source = ImageServer(here, root=str(pair.images.folder), name="images")
-        mirror = ImageServer(there, root=str(pair.rh1.folder), name="rh1", layout=LAYOUT)
-        copy_image(source, mirror, NEW, IMAGE, md5)
-    assert (pair.held(NEW) / IMAGE).read_bytes() == content
-    assert names(pair.held(NEW)) == [IMAGE, f"{IMAGE}.md5"]
-
-
 def test_of_two_tries_at_a_time_one_is_to_be_made_again(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     md5 = pair.upload(NEW, content := some(2 * WINDOW))
-    with (
-        login(lab.facts(pair.images.root)) as here,
-        login(lab.facts(pair.rh1.root)) as there,
-        monkeypatch.context() as patch,
-    ):
-        source = ImageServer(here, root=str(pair.images.folder), name="images")
-        mirror = ImageServer(there, root=str(pair.rh1.folder), name="rh1", layout=LAYOUT)
-        after_first_window(patch, lambda: copy_image(source, mirror, NEW, IMAGE, md5))
+    with logged_in(pair.images, pair.rh1) as other, monkeypatch.context() as patch:
+        after_window(patch, 1, lambda: copy_image(other.source, other.mirror, NEW, IMAGE, md5))
         with pytest.raises(ServiceError, match="another try to write it has removed what this one wrote"):
             copy_image(pair.source, pair.mirror, NEW, IMAGE, md5)
     assert (pair.held(NEW) / IMAGE).read_bytes() == content
@@ -379,25 +311,11 @@ def test_an_md5_never_stands_beside_something_else(pair: Pair, monkeypatch: pyte
     assert not (pair.held(NEW) / f"{IMAGE}.md5").exists()
 
 
-def after_first_window(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
-    """Do something when the first file that is read has given its first window."""
-    windows = sftp_files._windows
-    done: list[bool] = []
-
-    def interrupted(sftp: paramiko.SFTPClient, path: str, size: int) -> Iterator[list[bytes]]:
-        for window in windows(sftp, path, size):
-            yield window
-            if not done:
-                done.append(True)
-                act()
-
-    monkeypatch.setattr(sftp_files, "_windows", interrupted)
-
-
 def test_names_of_temporary_files_are_nobodys() -> None:
     made = sftp_files.temporary(f"/builds/.builds/{NEW}/{IMAGE}")
     folder, _, name = made.rpartition("/")
     assert folder == f"/builds/.builds/{NEW}"
     assert sftp_files.TEMPORARY.fullmatch(name)
+    assert sftp_files.TEMPORARY.fullmatch(Path(sftp_files.partial(f"/builds/{NEW}/{IMAGE}", "0a" * 16)).name)
     assert not re.fullmatch(sftp_files.TEMPORARY, IMAGE)
     assert not re.fullmatch(sftp_files.TEMPORARY, ".hidden.md5")

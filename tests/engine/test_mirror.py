@@ -158,28 +158,27 @@ def test_a_connection_that_dies_in_the_middle_of_an_image(
     rdo: Rdo, wanted: Promotion, monkeypatch: pytest.MonkeyPatch, image: int, end: str
 ) -> None:
     name = f".{MIRROR.file(IMAGES[image])}."
-    write, windows = sftp_files.write, sftp_files._windows
+    resume, windows = sftp_files.resume, sftp_files._windows
     reading: list[paramiko.SFTPClient] = []
 
     def note(sftp: paramiko.SFTPClient, path: str, size: int) -> Iterator[list[bytes]]:
         reading[:] = [sftp]
         return windows(sftp, path, size)
 
-    def cut(sftp: paramiko.SFTPClient, path: str, content: Iterator[Sequence[bytes]]) -> int:
+    def cut(sftp: paramiko.SFTPClient, path: str, content: Iterator[Sequence[bytes]]) -> tuple[int, int]:
         def interrupted() -> Iterator[Sequence[bytes]]:
             for window in content:
                 yield window[:1]
                 hang_up(sftp if end == "rh1" else reading[0])
                 yield window[1:]
 
-        wrong = name in path and ".md5." not in path
-        return write(sftp, path, interrupted() if wrong else content)
+        return resume(sftp, path, interrupted() if name in path else content)
 
     with monkeypatch.context() as patch:
         patch.setattr(sftp_files, "CHUNK", 2**10)
         patch.setattr(sftp_files, "WINDOW", 2**11)
         patch.setattr(sftp_files, "_windows", note)
-        patch.setattr(sftp_files, "write", cut)
+        patch.setattr(sftp_files, "resume", cut)
         with pytest.raises(ServiceError):
             promote.mirror_to(wanted, rdo, "rh1", None)
     there = {entry.name for entry in rdo.held(wanted.build).iterdir()}

@@ -8,7 +8,7 @@ import re
 import stat
 import uuid
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import chain
 
 import paramiko
@@ -25,7 +25,7 @@ CHUNK = 2**15
 #: What SFTP's status "Failure" most often means where something is written.
 FULL = "SFTP gives no reason for that; most often the disk is full: look how much space is left there"
 
-#: What `temporary` makes. No file of CI, no label and no image begins with a dot.
+#: What `temporary` and `partial` make. No file of CI, no label and no image begins with a dot.
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")
 
 
@@ -33,6 +33,15 @@ def temporary(path: str) -> str:
     """Return a name that nothing has, beside a path: a move within a folder is one step for readers."""
     folder, name = posixpath.split(path)
     return posixpath.join(folder, f".{name}.{uuid.uuid4().hex}")
+
+
+def partial(path: str, md5: str) -> str:
+    """Return the name that a file has until it is whole, beside its path: a later try finds it and goes on.
+
+    :param md5: of the whole content; what other content has left is not gone on with.
+    """
+    folder, name = posixpath.split(path)
+    return posixpath.join(folder, f".{name}.{md5}")
 
 
 def read(sftp: paramiko.SFTPClient, path: str, what: str) -> Generator[list[bytes]]:
@@ -85,13 +94,43 @@ def write(sftp: paramiko.SFTPClient, path: str, windows: Iterable[Sequence[bytes
     size = 0
     with sftp.open(path, "wx") as handle:
         for window in windows:
-            handle.set_pipelined(True)
-            for chunk in window[:-1]:
-                handle.write(chunk)
-            handle.set_pipelined(False)
-            handle.write(window[-1])
+            _write_window(handle, window)
             size += sum(map(len, window))
     return size
+
+
+def resume(sftp: paramiko.SFTPClient, path: str, windows: Iterable[Sequence[bytes]]) -> tuple[int, int]:
+    """Write a file of which an earlier try may have left a part; return its size and how much of it stayed.
+
+    What is there is read and compared, for nobody knows what a machine that died has stored of it. Windows
+    that are the same stay; from the first one that is not, everything is written.
+
+    :param windows: as `read` yields them; what it raises is passed on, and what was written stays.
+    """
+    try:
+        handle = sftp.open(path, "r+")
+    except FileNotFoundError:
+        handle = sftp.open(path, "wx")
+    with handle, closing(_windows(sftp, path, before := handle.stat().st_size or 0)) as there:
+        size = stayed = 0
+        for window in windows:
+            if stayed == size and b"".join(next(there, ())) == b"".join(window):
+                stayed += sum(map(len, window))
+            else:
+                handle.seek(size)
+                _write_window(handle, window)
+            size += sum(map(len, window))
+        if before > size:
+            handle.truncate(size)
+    return size, stayed
+
+
+def _write_window(handle: paramiko.SFTPFile, window: Sequence[bytes]) -> None:
+    handle.set_pipelined(True)
+    for chunk in window[:-1]:
+        handle.write(chunk)
+    handle.set_pipelined(False)
+    handle.write(window[-1])
 
 
 def make_folder(sftp: paramiko.SFTPClient, path: str) -> None:
