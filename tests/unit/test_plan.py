@@ -247,6 +247,46 @@ def test_an_image_is_copied_unless_the_mirror_holds_what_the_source_declares(
     )
 
 
+def test_a_server_with_images_of_its_own_has_to_hold_those_and_no_others() -> None:
+    """The image of phase 2 that is built internally is on the internal server alone."""
+    promotion = Promotion(
+        NEW,
+        "label",
+        "candidate",
+        images=("a.tar",),
+        link_on=("images", "internal"),
+        own_images={"internal": ("a.tar", "rhel.tar")},
+    )
+    held = {
+        "images": ServerState({"a.tar": WHOLE}),
+        "internal": ServerState({"a.tar": WHOLE, "rhel.tar": WHOLE}),
+    }
+    assert plan(promotion, Observed(DlrnState(), servers=held)).problems == ()
+    held["internal"] = ServerState({"a.tar": ImageState(), "rhel.tar": ImageState(3, "aa", "bb")})
+    lost, damaged = plan(promotion, Observed(DlrnState(), servers=held)).problems
+    assert lost.startswith(f"image server internal: {NEW.full_hash}/a.tar does not exist")
+    assert damaged.startswith(f"image server internal: {NEW.full_hash}/rhel.tar has md5 bb, its .md5 file")
+
+
+def test_a_mirror_holds_the_images_of_its_source() -> None:
+    promotion = Promotion(
+        NEW,
+        "label",
+        "candidate",
+        link_on=("internal", "images"),
+        mirror_to=("rh1",),
+        own_images={"internal": ("rhel.tar",)},
+    )
+    assert [promotion.images_on(name) for name in promotion.servers] == [("rhel.tar",), (), ("rhel.tar",)]
+    held = {
+        "internal": ServerState({"rhel.tar": WHOLE}),
+        "images": ServerState(),
+        "rh1": ServerState({"rhel.tar": ImageState()}),
+    }
+    todo = plan(promotion, Observed(DlrnState(), servers=held))
+    assert todo.images == (CopyImage("rh1", "rhel.tar", NEW.full_hash, "aa"),)
+
+
 def test_no_link_is_planned_where_something_else_has_its_name() -> None:
     promotion = Promotion(NEW, "label", "candidate", link_on=("images",), mirror_to=("rh1",))
     observed = Observed(

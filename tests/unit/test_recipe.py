@@ -28,7 +28,17 @@ SERVICES = ConnectionServices(
 @given(build=builds, names=st.lists(st.text(min_size=1), max_size=3))
 def test_a_promotion_and_its_services_come_back_as_they_were(build: Build, names: list[str]) -> None:
     promotion = Promotion(
-        build, "current", "testing", "rdo", tuple(names), ("rdo",), (), (), ("images",), ("rh1",)
+        build,
+        "current",
+        "testing",
+        "rdo",
+        tuple(names),
+        ("rdo",),
+        (),
+        (),
+        ("images",),
+        ("rh1",),
+        {"images": ("rhel.tar",)},
     )
     assert read_recipe(write_recipe(promotion, SERVICES)) == (promotion, SERVICES)
 

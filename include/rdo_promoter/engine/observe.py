@@ -94,7 +94,7 @@ def observe_server(promotion: Promotion, server: ImageServer, *, checksums: bool
             problems.append(str(error))
     link = links.get(promotion.label)
     return ServerState(
-        images=_images(promotion, server, checksums=checksums),
+        images=observe_images(server, promotion.tag, promotion.images_on(server.name), checksums=checksums),
         link=link,
         link_exists=link is not None and server.files(link) is not None,
         previous=links.get(previous_label(promotion.label)),
@@ -102,16 +102,24 @@ def observe_server(promotion: Promotion, server: ImageServer, *, checksums: bool
     )
 
 
-def _images(promotion: Promotion, server: ImageServer, *, checksums: bool) -> dict[str, ImageState]:
-    files = server.files(promotion.tag) or {}
+def observe_images(
+    server: ImageServer, folder: str, names: Iterable[str], *, checksums: bool
+) -> dict[str, ImageState]:
+    """Read the image files in a build's folder.
+
+    :param folder: the folder's name.
+    :param names: the images as the release file names them.
+    :param checksums: read every image file whole; without, its presence alone is looked at.
+    """
+    files = server.files(folder) or {}
     images = {}
-    for image in promotion.images:
+    for image in names:
         file = server.layout.file(image)
         size, declared, actual = files.get(file), None, None
         if size is not None:
-            declared = _declared_md5(server, promotion.tag, file)
+            declared = _declared_md5(server, folder, file)
             # Without a declared checksum there is nothing to compare with: the file is read for nothing.
-            actual = server.md5(promotion.tag, file) if checksums and declared else declared
+            actual = server.md5(folder, file) if checksums and declared else declared
         images[image] = ImageState(size, declared, actual)
     return images
 

@@ -219,7 +219,7 @@ def mirror_to(promotion: Promotion, services: Services, name: str, was: Build | 
             f"{left.images[0]}"
         )
     copied = tuple(change.image for change in todo.images)
-    return MirrorReport(copied, len(promotion.images) - len(copied), size)
+    return MirrorReport(copied, len(promotion.images_on(name)) - len(copied), size)
 
 
 def check_copies(promotion: Promotion, services: Services) -> Observed:

@@ -235,7 +235,7 @@ def _plan_mirror(promotion: Promotion, name: str, servers: Mapping[str, ServerSt
     return Plan(
         images=tuple(
             CopyImage(name, image, promotion.tag, wanted.declared)
-            for image in promotion.images
+            for image in promotion.images_on(name)
             if (wanted := source.images[image]).problem is None
             and wanted.declared is not None
             and mirror.images[image] != wanted
@@ -291,7 +291,7 @@ def plan_dlrn(promotion: Promotion, state: DlrnState) -> Plan:
 
 def image_problems(promotion: Promotion, name: str, state: ServerState) -> Iterator[str]:
     """Name each image that the image job did not upload, or not whole."""
-    for image in promotion.images:
+    for image in promotion.images_on(name):
         if (problem := state.images[image].problem) is not None:
             yield f"image server {name}: {promotion.tag}/{image} {problem}; let the image job upload it again"
 

@@ -42,6 +42,7 @@ class Promotion:
     :param images: image files in the build's folder, each with an ``.md5`` beside it.
     :param link_on: image servers that the image job uploads to, and whose link is moved.
     :param mirror_to: image servers that get a copy of the images first, and whose link is moved then.
+    :param own_images: the image files on servers of `link_on` that hold others than `images`.
     """
 
     build: Build
@@ -54,6 +55,7 @@ class Promotion:
     images: tuple[str, ...] = ()
     link_on: tuple[str, ...] = ()
     mirror_to: tuple[str, ...] = ()
+    own_images: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def tag(self) -> str:
@@ -74,6 +76,14 @@ class Promotion:
     def mirror_source(self) -> str | None:
         """The image server that mirrors are filled from; None when the image job uploads to none."""
         return self.link_on[0] if self.link_on else None
+
+    def images_on(self, server: str) -> tuple[str, ...]:
+        """Return the image files that a server has to hold; a mirror has to hold those of its source.
+
+        :param server: the image server's name.
+        """
+        uploaded = self.mirror_source if server in self.mirror_to else server
+        return self.own_images.get(uploaded or server, self.images)
 
     @property
     def subject(self) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pydantic import Field
+
 from rdo_promoter.files.document import Problem
 from rdo_promoter.steps.base import Reference, Scope, Step, needs_containers
-from rdo_promoter.steps.fields import Distinct, Label, Name
+from rdo_promoter.steps.fields import Distinct, FileName, FrozenMap, Label, Name, SomeDistinct, nearest
 
 if TYPE_CHECKING:
     from rdo_promoter.steps.context import Chain, StageContext
@@ -23,6 +25,8 @@ class Promote(Step):
     :param link_on: image servers with the images of all builds, where the label's link is moved.
     :param mirror_to: image servers to which the images are copied, from the first of link_on, and where the
         label's link is moved then.
+    :param images: image server of link_on -> the image files that it has to hold, where these are not the
+        release's.
     """
 
     kind: ClassVar[str] = "promote"
@@ -32,6 +36,7 @@ class Promote(Step):
     push_to: Distinct[Name] = ()
     link_on: Distinct[Name] = ()
     mirror_to: Distinct[Name] = ()
+    images: FrozenMap[Name, SomeDistinct[FileName]] = Field(default={}, validate_default=True)
 
     def references(self) -> Iterable[Reference]:
         """Return the registries and image servers that the step uses."""
@@ -85,8 +90,15 @@ class Promote(Step):
                 )
 
     def _check_images(self, scope: Scope) -> Iterable[Problem]:
-        for key in ("link_on", "mirror_to"):
-            if getattr(self, key) and not scope.has_images:
+        for name in self.images:
+            if name not in self.link_on:
+                yield Problem(
+                    ("images", name),
+                    f"no server of link_on, whose images alone are looked at; {nearest(name, self.link_on)}",
+                )
+        uploaded = (self.link_on or self.mirror_to)[:1] if self.mirror_to else ()
+        for key, servers in (("link_on", self.link_on), ("mirror_to", uploaded)):
+            if not scope.has_images and not set(servers) <= set(self.images):
                 yield Problem((key,), f"the release has no images: add `images:` or remove {key}")
         if self.mirror_to and not self.link_on:
             yield Problem(
@@ -117,15 +129,16 @@ class Promote(Step):
             ("links on", self.link_on),
             ("mirrors to", self.mirror_to),
         )
+        own = [f"{', '.join(images)} have to be on `{name}`" for name, images in self.images.items()]
         where = [f"{verb} {', '.join(f'`{name}`' for name in names)}" for verb, names in parts if names]
-        return f"promotes the build to `{self.label}`: {'; '.join([*where, 'DLRN last'])}"
+        return f"promotes the build to `{self.label}`: {'; '.join([*where, *own, 'DLRN last'])}"
 
     def coordinates(self, facts: StageFacts) -> dict[str, Any]:
         """Return the fields of the step's `Promotion`, but its build.
 
         :param facts: the stage.
         """
-        return facts.coordinates(
+        coordinates = facts.coordinates(
             self.label,
             tag_in=self.tag_in,
             push_to=self.push_to,
@@ -133,6 +146,7 @@ class Promote(Step):
             link_on=self.link_on,
             mirror_to=self.mirror_to,
         )
+        return {**coordinates, "own_images": dict(self.images)}
 
     def tasks(self, context: StageContext, name: str, chain: Chain) -> Chain:
         """Make the promotion group. Its order is what keeps the label whole: `DLRN's label last`."""
