@@ -36,18 +36,23 @@ def running_sshd(root: Path) -> AbstractContextManager[Service]:
     return running(image_server.service(root))
 
 
-@contextmanager
-def read_only(root: Path, run: Path) -> Iterator[int]:
+def read_only(root: Path, run: Path) -> AbstractContextManager[int]:
     """Run a second sshd for the lab in `root`, which lets nobody write; yield its port."""
+    return restricted(root, run, "-R")
+
+
+@contextmanager
+def restricted(root: Path, run: Path, option: str) -> Iterator[int]:
+    """Run a second sshd for the lab in `root`, with an option of internal-sftp; yield its port."""
     text = (root / "images" / "sshd" / "sshd_config").read_text()
-    text = text.replace("PidFile", "#PidFile").replace("internal-sftp\n", "internal-sftp -R\n")
+    text = text.replace("PidFile", "#PidFile").replace("internal-sftp\n", f"internal-sftp {option}\n")
     config = run / "sshd_config"
 
     def command(port: int) -> list[str]:
         config.write_text(text)
         return [*image_server.service(root).command(port)[:-1], str(config)]
 
-    with running(Service(name="read-only", run=run, command=command)) as service:
+    with running(Service(name="restricted", run=run, command=command)) as service:
         yield service.port
 
 
