@@ -128,7 +128,9 @@ def release_dag(release: Release) -> DAG:
         assert build.task_id == BUILD_TASK
         before: dict[str, BaseOperator] = {}
         for stage in release.stages:
-            before[stage.name] = _stage(release, stage, services, build, before)
+            last = _stage(release, stage, services, build, before)
+            if stage.holds_back:
+                before[stage.name] = last
     return dag
 
 
@@ -161,12 +163,13 @@ def _stage(
 ) -> BaseOperator:
     """Make the tasks of a stage; return its last one.
 
-    :param before: the last task of each stage before.
+    :param before: the last task of each stage before that holds back what follows.
     """
     promote = promote_step(stage)
     label = promote.label if promote else None
     context = _context(release, stage, services, label)
-    with TaskGroup(stage.name, tooltip=f"{stage.source} -> {label or 'no promotion'}"):
+    gates = "" if stage.holds_back else "; gates nothing"
+    with TaskGroup(stage.name, tooltip=f"{stage.source} -> {label or 'no promotion'}{gates}"):
         start = StartStageOperator(
             task_id="start",
             services=context.for_step(*stage.steps).services,

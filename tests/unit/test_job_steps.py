@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 import yaml
-from airflow.sdk import DAG, TriggerRule
+from airflow.sdk import DAG, TaskGroup, TriggerRule
 from airflow.serialization.serialized_objects import DagSerialization
 from pydantic import TypeAdapter, ValidationError
 
 from rdo_promoter.dag_factory import dags
 from rdo_promoter.model.jobs import TESTED, TOLD
+from rdo_promoter.operators.source import StartStageOperator
 from rdo_promoter.steps import AnyStep, RunContainer, RunJenkins, RunSsh, Step
 from tests.unit.releases import GOOD, problems, write
 
@@ -219,3 +220,59 @@ def test_a_job_alone_is_no_criterion(tmp_path: Path) -> None:
     content["stages"][1]["steps"][0] = {"run_ssh": SSH}
     (problem,) = problems(write(tmp_path, yaml.safe_dump(content, sort_keys=False)))
     assert "a promotion without criteria" in problem
+
+
+# --- behind a promotion ---
+
+
+@pytest.fixture(scope="module")
+def behind(tmp_path_factory: pytest.TempPathFactory) -> DAG:
+    """A stage of nothing but jobs that do not vote, between a promotion and another stage."""
+    content = yaml.safe_load(GOOD)
+    further = {"run_jenkins": {**JENKINS, "name": "further", "gates": "nothing"}}
+    content["stages"] += [
+        {"name": "downstream", "source": "current-good-rdo", "steps": [further]},
+        {
+            "name": "last",
+            "source": "current-good-rdo",
+            "steps": [
+                {"wait_for": {"name": "last_tests", "jobs": ["last-job"], "within": "1h"}},
+                {"promote": {"label": "current-good-last", "tag_in": ["rdo"]}},
+            ],
+        },
+    ]
+    path = write(tmp_path_factory.mktemp("behind"), yaml.safe_dump(content, sort_keys=False))
+    return dags(path.parent)["centos9-good"]
+
+
+def test_a_job_that_does_not_vote_starts_behind_the_promotion_and_says_so_in_its_row(behind: DAG) -> None:
+    task = behind.get_task("downstream.further")
+    assert behind.get_task("downstream.start").upstream_task_ids == {"source.build", "phase1.promote.verify"}
+    assert task.upstream_task_ids == {"downstream.start"}
+    assert task.task_display_name == "further (non-voting)"
+    assert task.doc_md == (
+        "builds `a/b` in Jenkins `jenkins` and waits up to 1h for its end; gates nothing, non-voting."
+    )
+    group = behind.task_group.get_child_by_label("downstream")
+    assert isinstance(group, TaskGroup)
+    assert group.tooltip == "current-good-rdo -> no promotion; gates nothing"
+
+
+def test_a_stage_of_jobs_that_do_not_vote_blocks_nothing(behind: DAG) -> None:
+    """Not even when it cannot start, for example because Jenkins refuses the login."""
+    assert behind.get_task("last.start").upstream_task_ids == {"source.build", "phase1.promote.verify"}
+    start = behind.get_task("last.start")
+    assert isinstance(start, StartStageOperator)
+    assert start.before == {"upstream": "upstream.promote.verify", "phase1": "phase1.promote.verify"}
+    first = behind.get_task("last.promote.hold").get_flat_relative_ids(upstream=True)
+    assert [name for name in first if name.startswith("downstream.")] == []
+    assert {task.task_id for task in behind.leaves if task.task_id.startswith("downstream.")} == {
+        "downstream.further.ended"
+    }
+
+
+@pytest.mark.parametrize("keys", [{}, {"report_vote": "x"}, {"gates": "next", "report_vote": "x"}])
+def test_a_job_that_votes_or_holds_back_is_not_called_non_voting(keys: dict[str, str]) -> None:
+    step = RunSsh.model_validate({**SSH, **keys})
+    assert not step.non_voting
+    assert "non-voting" not in step.describe()

@@ -252,6 +252,11 @@ class Stage(Frozen):
         return next((step.label for step in self.steps if isinstance(step, Candidate)), self.source)
 
     @property
+    def holds_back(self) -> bool:
+        """Whether later stages wait for this one: not when each of its steps gates nothing."""
+        return any(step.holds_back for step in self.steps)
+
+    @property
     def named_steps(self) -> tuple[tuple[str, Step], ...]:
         """The steps with their ids: a step's own name, or its kind, from the second on with a number."""
         seen: dict[str, int] = {}

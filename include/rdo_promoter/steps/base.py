@@ -79,6 +79,11 @@ class Step(Frozen):
 
     name: Name | None = None
 
+    @property
+    def holds_back(self) -> bool:
+        """Whether what follows goes on only when the step has succeeded."""
+        return True
+
     def references(self) -> Iterable[Reference]:
         """Return the registries and image servers that the step uses."""
         return ()

@@ -91,6 +91,11 @@ class JobStep(Step):
         """Whether a job that did not pass holds back the steps that follow."""
         return (self.gates or ("nothing" if self.report_vote else "next")) == "next"
 
+    @property
+    def non_voting(self) -> bool:
+        """Whether the job's result is only recorded: it is no vote, and holds nothing back."""
+        return not self.holds_back and self.report_vote is None
+
     def check(self, scope: Scope) -> Iterable[Problem]:
         """Return what is wrong with the step where it stands."""
         yield from super().check(scope)
@@ -121,6 +126,7 @@ class JobStep(Step):
         """
         vote = f"; its result is the vote `{self.report_vote}`" if self.report_vote else ""
         gates = "" if self.holds_back else "; gates nothing"
+        gates += ", non-voting" if self.non_voting else ""
         return f"{what} and waits up to {format_duration(self.within)} for its end{vote}{gates}"
 
     def arguments(self, context: StageContext, name: str) -> dict[str, Any]:
@@ -130,6 +136,8 @@ class JobStep(Step):
         """
         return {
             "task_id": name,
+            "task_display_name": f"{name} (non-voting)" if self.non_voting else name,
+            "doc_md": f"{self.describe()}.",
             "services": context.services,
             "conn_id": self.connection,
             "tested_label": context.candidate_label,
@@ -150,8 +158,10 @@ class JobStep(Step):
             return chain.then(task)
         task.set_upstream(list(chain.tail))
         # A leaf that fails would fail the run.
+        # Its label is what people read.
+        name = task.task_id.rpartition(".")[2]
         ended = EmptyOperator(
-            task_id=f"{task.label}.ended", task_display_name="ended", trigger_rule=TriggerRule.ALL_DONE
+            task_id=f"{name}.ended", task_display_name="ended", trigger_rule=TriggerRule.ALL_DONE
         )
         ended.set_upstream(task)
         return chain

@@ -29,6 +29,11 @@ class PushContainers(Step):
     tag: Label
     gates: Literal["next", "nothing"] = "next"
 
+    @property
+    def holds_back(self) -> bool:
+        """Whether what follows goes on only when the step has succeeded."""
+        return self.gates == "next"
+
     def references(self) -> Iterable[Reference]:
         """Return the registry that the step uses."""
         yield Reference(("to",), "registries", self.to)
@@ -47,7 +52,7 @@ class PushContainers(Step):
 
     def describe(self) -> str:
         """Say in one sentence what the step does, for the Dag's documentation."""
-        gates = "; gates nothing" if self.gates == "nothing" else ""
+        gates = "" if self.holds_back else "; gates nothing"
         return f"copies the containers to `{self.to}` and tags them `{self.tag}`{gates}"
 
     def tasks(self, context: StageContext, name: str, chain: Chain) -> Chain:
@@ -56,7 +61,7 @@ class PushContainers(Step):
 
         # What gates nothing may not hold up the next decision for long either.
         patience: dict[str, Any] = (
-            {"retries": 2, "execution_timeout": timedelta(minutes=30)} if self.gates == "nothing" else {}
+            {} if self.holds_back else {"retries": 2, "execution_timeout": timedelta(minutes=30)}
         )
         task = TagCandidateOperator(
             **patience,
@@ -66,7 +71,7 @@ class PushContainers(Step):
             push=True,
             coordinates=context.coordinates(self.tag),
         )
-        if self.gates == "next":
+        if self.holds_back:
             return chain.then(task)
         task.set_upstream(list(chain.tail))
         return replace(chain, aside=(*chain.aside, task))
