@@ -47,6 +47,7 @@ with DAG(
                 containers=(),
                 container_source=None,
                 images=(),
+                known_images=(),
                 services=ConnectionServices("dlrn_load", "http://not-asked.example"),
                 promoted_label=None,
                 waits=(Wait(STEP.criteria(VotePolicy.NEWEST), STEP.within),),

@@ -18,8 +18,7 @@ class Mistake(NamedTuple):
 
 UPSTREAM, PHASE1 = "stages[0].steps", "stages[1].steps"
 KNOWN_STEPS = (
-    "known: approve, candidate, check_repo, hand_off, promote, push_containers, run_container, run_jenkins, "
-    "run_ssh, "
+    "known: approve, candidate, check_repo, fetch_images, hand_off, promote, push_containers, run_container, "
 )
 TAG = "      - tag_containers: {in: rdo, tag: ci-testing}\n"
 CANDIDATE = "      - candidate: {label: ci-testing, max_in_ci: 1, min_gap: 1h}\n"

@@ -102,7 +102,7 @@ def _put(server: ImageServer, folder: str, file: str, content: Iterable[Sequence
 
 def _write(server: ImageServer, path: str, content: Iterable[Sequence[bytes]], what: str) -> int:
     """Write the content of a file, or what an earlier try has left to write; return its size in bytes."""
-    with sftp_errors(what, failure=_FULL):
+    with sftp_errors(what, failure=sftp_files.FULL):
         try:
             size, stayed = sftp_files.resume(server.sftp, path, content)
         except TimeoutError:

@@ -81,11 +81,8 @@ def observe_server(promotion: Promotion, server: ImageServer, *, checksums: bool
     :param checksums: read every image file whole; without, its presence alone is looked at.
     """
     problems: list[str] = []
-    if server.layout.mirror and not server.exists():
-        problems.append(
-            f"image server {server.name}: folder {server.root} does not exist; make it, owned by the "
-            "login of the Connection"
-        )
+    if server.layout.mirror and (problem := missing_root(server)):
+        problems.append(problem)
     links = {}
     for name in (promotion.label, previous_label(promotion.label)):
         try:
@@ -99,6 +96,16 @@ def observe_server(promotion: Promotion, server: ImageServer, *, checksums: bool
         link_exists=link is not None and server.files(link) is not None,
         previous=links.get(previous_label(promotion.label)),
         problems=tuple(problems),
+    )
+
+
+def missing_root(server: ImageServer) -> str | None:
+    """Say what to do when the folder that we are to copy into does not exist, None when it does."""
+    if server.exists():
+        return None
+    return (
+        f"image server {server.name}: folder {server.root} does not exist; make it, owned by the "
+        "login of the Connection"
     )
 
 

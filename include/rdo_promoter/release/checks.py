@@ -8,7 +8,7 @@ from rdo_promoter.files.document import Problem, spell
 from rdo_promoter.model.build import CONSISTENT, LONGEST_LABEL
 from rdo_promoter.model.promotion import previous_label
 from rdo_promoter.release.models import ReleaseFile, Stage
-from rdo_promoter.steps import Candidate, Promote, Scope, Step, WaitFor
+from rdo_promoter.steps import Candidate, FetchImages, Promote, Scope, Step, WaitFor
 from rdo_promoter.steps.fields import nearest
 
 #: Ids that the Dag factory gives to groups and tasks of its own.
@@ -22,6 +22,7 @@ def check(release: ReleaseFile) -> Iterator[Problem]:
     yield from _check_names(release)
     yield from _check_unused(release)
     yield from _check_zuul(release)
+    yield from _check_fetches(release)
     yield from _check_stages(release)
     for kind in (Candidate, Promote):
         yield from _check_labels(release, kind)
@@ -115,6 +116,19 @@ def _check_zuul(release: ReleaseFile) -> Iterable[Problem]:
             ("zuul",),
             "no stage has a pipeline: add `pipeline:` to one whose builds this Zuul tests, or remove it",
         )
+
+
+def _check_fetches(release: ReleaseFile) -> Iterable[Problem]:
+    """Refuse a copy of images onto themselves: old builds would be removed where they come from."""
+    servers = release.image_servers
+    for path, step in _steps(release):
+        if isinstance(step, FetchImages) and step.from_ != step.to and {step.from_, step.to} <= set(servers):
+            places = {(servers[name].connection, release.image_root(name)) for name in (step.from_, step.to)}
+            if len(places) == 1:
+                yield Problem(
+                    (*path, "to"),
+                    f"{step.to!r} is the same folder as {step.from_!r}: change image_servers.{step.to}",
+                )
 
 
 def _check_stages(release: ReleaseFile) -> Iterable[Problem]:

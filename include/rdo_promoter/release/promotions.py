@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from rdo_promoter.model.build import Build
 from rdo_promoter.model.promotion import Promotion
 from rdo_promoter.release.models import Release, Stage
-from rdo_promoter.steps import Approve, Promote, WaitFor
+from rdo_promoter.steps import Approve, FetchImages, Promote, WaitFor
 from rdo_promoter.steps.facts import StageFacts
 
 if TYPE_CHECKING:  # its hooks load Airflow, and the engine's clients a library for HTTP
@@ -29,7 +31,16 @@ def stage_facts(release: Release, stage: Stage) -> StageFacts:
         containers=release.container_names,
         container_source=release.containers.source if release.containers else None,
         images=tuple(release.images),
+        known_images=tuple(dict.fromkeys((*release.images, *_named_images(release)))),
     )
+
+
+def _named_images(release: Release) -> Iterator[str]:
+    for step in (step for stage in release.stages for step in stage.steps):
+        if isinstance(step, FetchImages):
+            yield from step.images or ()
+        if isinstance(step, Promote):
+            yield from chain.from_iterable(step.images.values())
 
 
 def promotion_of(release: Release, stage: Stage, step: Promote, build: Build) -> Promotion:

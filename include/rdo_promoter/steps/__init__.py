@@ -12,6 +12,7 @@ from rdo_promoter.steps.approve import Approve
 from rdo_promoter.steps.base import Reference, Scope, Step
 from rdo_promoter.steps.candidate import Candidate
 from rdo_promoter.steps.check_repo import CheckRepo
+from rdo_promoter.steps.fetch_images import FetchImages
 from rdo_promoter.steps.hand_off import HandOff
 from rdo_promoter.steps.promote import Promote
 from rdo_promoter.steps.push_containers import PushContainers
@@ -24,7 +25,7 @@ from rdo_promoter.steps.wait_for import WaitFor
 #: Everything else derives from this list: the union, the errors and the JSON schema.
 KINDS: tuple[type[Step], ...] = (
     *(Candidate, WaitFor, TagContainers, PushContainers, Approve, Promote, HandOff),
-    *(CheckRepo, RunJenkins, RunSsh, RunContainer),
+    *(CheckRepo, FetchImages, RunJenkins, RunSsh, RunContainer),
 )
 
 #: The kinds by the key that a release file writes.
@@ -82,6 +83,7 @@ __all__ = [
     "Approve",
     "Candidate",
     "CheckRepo",
+    "FetchImages",
     "HandOff",
     "Promote",
     "PushContainers",
