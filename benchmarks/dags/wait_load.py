@@ -47,7 +47,7 @@ with DAG(
                 containers=(),
                 container_source=None,
                 images=(),
-                known_images=(),
+                known_files=(),
                 services=ConnectionServices("dlrn_load", "http://not-asked.example"),
                 promoted_label=None,
                 waits=(Wait(STEP.criteria(VotePolicy.NEWEST), STEP.within),),

@@ -35,6 +35,13 @@ PHASE_1: dict[str, Any] = {
 }
 
 
+OSP = {
+    "name": "osp",
+    "source": "current-tripleo-rdo-internal",
+    "steps": [{"hand_off": {"key": "handoff_key", "receiver": "osp_builds", "store_on": ["internal"]}}],
+}
+
+
 @pytest.fixture(scope="module")
 def dag(tmp_path_factory: pytest.TempPathFactory) -> DAG:
     servers, stages = (yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL))
@@ -42,7 +49,7 @@ def dag(tmp_path_factory: pytest.TempPathFactory) -> DAG:
     shutil.copytree(RELEASES, folder)
     content = yaml.safe_load((folder / "master.yaml").read_text())
     content["image_servers"] |= servers["image_servers"]
-    content["stages"] += [*([] if len(content["stages"]) > 1 else [PHASE_1]), *stages]
+    content["stages"] += [*([] if len(content["stages"]) > 1 else [PHASE_1]), *stages, OSP]
     (folder / "master.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     return dags(folder)["centos7-master"]
 
@@ -72,7 +79,10 @@ def test_what_is_copied_and_what_may_be_removed(dag: DAG) -> None:
         "target": "internal",
         "images": ("overcloud-full.tar",),
         "keep": 10,
-        "known": ("overcloud-full.tar", "ironic-python-agent.tar", "overcloud-full-rhel.tar"),
+        "known": (
+            *("overcloud-full.tar", "ironic-python-agent.tar", "overcloud-full-rhel.tar"),
+            "handoff-current-tripleo-rdo-internal.json",
+        ),
     }
     assert set(fetch.services.servers) == {"images", "internal"}
     assert fetch.services.servers["internal"][:2] == ("images_internal", "/srv/ci-images/master")

@@ -38,7 +38,7 @@ class Fetch:
     :param target: name of the image server that is to have them.
     :param images: the image files.
     :param keep: builds that stay on the target, the newest; None: all.
-    :param known: all image files that may be in a build's folder there.
+    :param known: all files that may be in a build's folder there.
     """
 
     build: Build

@@ -27,6 +27,14 @@ _Value = TypeVar("_Value")
 _Part = TypeVar("_Part", bound="Package | CiResult | WaivedJob | Approval | Container | ImageFile")
 
 
+def stored_as(label: str) -> str:
+    """Return the name of a hand-off's file in the build's folder on image servers.
+
+    :param label: the promoted label.
+    """
+    return f"handoff-{label}.json"
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Package:
     """A package of the build, a line of DLRN's ``versions.csv``.

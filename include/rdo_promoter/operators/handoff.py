@@ -18,7 +18,7 @@ from rdo_promoter.hooks.handoff import HandoffKeyHook, HandoffReceiverHook
 from rdo_promoter.hooks.ledger import ledger
 from rdo_promoter.model.build import Build
 from rdo_promoter.model.clock import utc
-from rdo_promoter.model.handoff import Handoff
+from rdo_promoter.model.handoff import Handoff, stored_as
 from rdo_promoter.model.promotion import label_uri
 from rdo_promoter.model.promotions import PromotionRow
 from rdo_promoter.operators import started
@@ -149,7 +149,7 @@ class HandOffOperator(PatientOperator):
 
     def _store(self, name: str, build: Build, content: bytes) -> None:
         with self.services.server(name) as server:
-            file = f"handoff-{self.scope.label}.json"
+            file = stored_as(self.scope.label)
             written = server.put(build.full_hash, file, content)
             path = server.build_path(build.full_hash, file)
         self.log.info("%s %s: %s %s", build.short, name, path, "stored" if written else "is there already")

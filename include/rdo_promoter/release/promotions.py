@@ -7,9 +7,10 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from rdo_promoter.model.build import Build
+from rdo_promoter.model.handoff import stored_as
 from rdo_promoter.model.promotion import Promotion
 from rdo_promoter.release.models import Release, Stage
-from rdo_promoter.steps import Approve, FetchImages, Promote, WaitFor
+from rdo_promoter.steps import Approve, FetchImages, HandOff, Promote, WaitFor
 from rdo_promoter.steps.facts import StageFacts
 
 if TYPE_CHECKING:  # its hooks load Airflow, and the engine's clients a library for HTTP
@@ -31,16 +32,19 @@ def stage_facts(release: Release, stage: Stage) -> StageFacts:
         containers=release.container_names,
         container_source=release.containers.source if release.containers else None,
         images=tuple(release.images),
-        known_images=tuple(dict.fromkeys((*release.images, *_named_images(release)))),
+        known_files=tuple(dict.fromkeys((*release.images, *_named_files(release)))),
     )
 
 
-def _named_images(release: Release) -> Iterator[str]:
-    for step in (step for stage in release.stages for step in stage.steps):
-        if isinstance(step, FetchImages):
-            yield from step.images or ()
-        if isinstance(step, Promote):
-            yield from chain.from_iterable(step.images.values())
+def _named_files(release: Release) -> Iterator[str]:
+    for stage in release.stages:
+        for step in stage.steps:
+            if isinstance(step, FetchImages):
+                yield from step.images or ()
+            if isinstance(step, Promote):
+                yield from chain.from_iterable(step.images.values())
+            if isinstance(step, HandOff) and step.store_on:
+                yield stored_as(stage.source)
 
 
 def promotion_of(release: Release, stage: Stage, step: Promote, build: Build) -> Promotion:

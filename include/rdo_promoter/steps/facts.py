@@ -19,7 +19,7 @@ class StageFacts:
     :param containers: the containers' names.
     :param container_source: the registry that CI's build job pushes to.
     :param images: the image files of a build.
-    :param known_images: all image files that a step of the release names, those of the release among them.
+    :param known_files: all files that a step of the release puts into a build's folder or looks for there.
     """
 
     stage: str
@@ -28,7 +28,7 @@ class StageFacts:
     containers: tuple[str, ...]
     container_source: str | None
     images: tuple[str, ...]
-    known_images: tuple[str, ...]
+    known_files: tuple[str, ...]
 
     def coordinates(self, label: str, **more: Sequence[str]) -> dict[str, Any]:
         """Return the fields of a `Promotion` to the label, but its build.

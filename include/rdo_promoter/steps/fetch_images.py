@@ -71,7 +71,7 @@ class FetchImages(Step):
                     "target": self.to,
                     "images": self.images or context.images,
                     "keep": self.keep,
-                    "known": context.known_images,
+                    "known": context.known_files,
                 },
             )
         )
