@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import secrets
@@ -11,13 +10,13 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lab.dlrn_env import ensure_environment, environment_python, locked
+from lab.dlrn_orders import PROMOTER, NewBuild, PastPromotion, PastVote
 from lab.secret_files import write_secret
 from lab.service import HOST, LabError, Service
 from rdo_promoter.model.build import DlrnHash
@@ -39,12 +38,15 @@ __all__ = [
     "fill_disk",
     "lacks_users",
     "purge",
+    "run_stage",
     "services",
     "stage",
     "tree_folder",
 ]
 
-PROMOTER = "promoter"
+#: Its folder, and what the names of its services begin with; a lab may have another beside it.
+NAME = "dlrn"
+
 CI = "ci"
 READER = "reader"
 USERS = (PROMOTER, CI, READER)
@@ -62,13 +64,13 @@ reponame=delorean
 templatedir=
 project_name=RDO
 maxretries=3
-pkginfo_driver=dlrn.drivers.rdoinfo.RdoInfoDriver
+pkginfo_driver={driver}
 build_driver=dlrn.drivers.mockdriver.MockBuildDriver
 tags=
 rsyncdest=
 workers=1
 database_connection=sqlite:///{root}/commits.sqlite
-use_components=false
+use_components={components}
 """
 
 # Absolute paths: DLRN reads them wherever gunicorn was started.
@@ -97,87 +99,36 @@ class DlrnFacts:
     reader_password: str = field(repr=False)
 
 
-@dataclass(frozen=True)
-class NewBuild:
-    """A build for the lab's DLRN.
-
-    :param when: when it was built, in seconds since the epoch.
-    :param extended: False for none, True for a long one of two hashes, or the extended hash itself.
-    :param project: the package that was built.
-    :param failed: it did not build; until the package builds again, ``consistent`` stands still.
-    :param name: hashes follow from it, so the same name gives the same build; by default a new one.
-    """
-
-    when: int
-    extended: bool | str = False
-    project: str = "openstack-nova"
-    failed: bool = False
-    name: str = field(default_factory=lambda: uuid.uuid4().hex)
-
-    @property
-    def extended_hash(self) -> str | None:
-        """The extended hash as DLRN stores it."""
-        if isinstance(self.extended, str):
-            return self.extended
-        return f"{_sha1(self.name, 'x')}_{_sha1(self.name, 'y')}" if self.extended else None
-
-    @property
-    def build(self) -> DlrnHash:
-        """What the builder makes of it."""
-        return DlrnHash(_sha1(self.name, "commit"), _sha1(self.name, "distro"), self.extended_hash)
-
-
-@dataclass(frozen=True)
-class PastPromotion:
-    """A promotion of the past; that of a build with a component is the component's part of an aggregate.
-
-    :param when: in seconds since the epoch.
-    :param aggregate: the aggregate's hash, which DLRN notes in the last row of its components.
-    """
-
-    build: DlrnHash
-    label: str
-    when: int
-    aggregate: str | None = None
-
-
-@dataclass(frozen=True)
-class PastVote:
-    """A CI job's result of the past.
-
-    :param when: in seconds since the epoch.
-    """
-
-    build: DlrnHash
-    job: str
-    success: bool
-    url: str
-    when: int
-
-
-def stage(root: Path) -> None:
+def stage(root: Path, name: str = NAME, *, components: bool = False) -> None:
     """Make database, configuration and an empty tree; done twice, it changes nothing.
 
     :param root: the lab's folder; `ensure_environment` was called with it.
+    :param components: in component mode; which there are is told by the file `components`.
     """
-    folder = _folder(root)
+    folder = _folder(root, name)
     (folder / "data" / "repos").mkdir(parents=True, exist_ok=True)
-    _, tree = services(root)
-    baseurl = f"http://{HOST}:{tree.port}"
-    _write(folder / "projects.ini", _INI.format(root=folder, baseurl=baseurl))
+    _, tree = services(root, name)
+    ini = _INI.format(
+        root=folder,
+        baseurl=f"http://{HOST}:{tree.port}",
+        driver="dlrn_pkginfo.LabInfoDriver" if components else "dlrn.drivers.rdoinfo.RdoInfoDriver",
+        components=str(components).lower(),
+    )
+    _write(folder / "projects.ini", ini)
     _write(folder / "api.cfg", _CFG.format(root=folder))
-    _run_stage(root, [{"op": "init", "users": _passwords(root)}])
+    run_stage(root, [{"op": "init", "users": _passwords(root)}], name)
 
 
-def services(root: Path) -> tuple[Service, Service]:
+def services(root: Path, name: str = NAME) -> tuple[Service, Service]:
     """Return the API and the repository tree, ready to be started."""
-    folder = _folder(root)
+    folder = _folder(root, name)
     run = root / "run"
     python = environment_python(root)
 
     def api(port: int) -> Sequence[str]:
         # Not from the lab's own folder, where another module is called dlrn.
-        shutil.copyfile(Path(__file__).with_name("dlrn_app.py"), folder / "dlrn_app.py")
+        for module in ("dlrn_app.py", "dlrn_pkginfo.py"):
+            shutil.copyfile(Path(__file__).with_name(module), folder / module)
         # One process: DLRN's own locks are what the client has to live with, not gunicorn's.
         return [
             *(str(python), "-m", "gunicorn", "--bind", f"{HOST}:{port}", "--threads", "4"),
@@ -190,25 +141,26 @@ def services(root: Path) -> tuple[Service, Service]:
 
     env = {
         "CONFIG_FILE": str(folder / "api.cfg"),
+        "LAB_DLRN_COMPONENTS": str(folder / "components"),
         "LAB_DLRN_READERS": READER,
         "LAB_DLRN_FULL": str(folder / "full"),
         "PYTHONPATH": str(folder),
         "TZ": "UTC",
     }
     return (
-        Service("dlrn-api", run, api, ready=_api_answers, env=env, cwd=folder),
-        Service("dlrn-repo", run, tree),
+        Service(f"{name}-api", run, api, ready=_api_answers, env=env, cwd=folder),
+        Service(f"{name}-repo", run, tree),
     )
 
 
-def facts(root: Path) -> DlrnFacts:
+def facts(root: Path, name: str = NAME) -> DlrnFacts:
     """Return addresses and users of the lab's DLRN.
 
     :raises LabError: when it is not staged.
     """
-    if not _secrets(root).exists():
-        raise LabError(f"{root} has no DLRN yet: call stage first")
-    api, tree = services(root)
+    if not (_folder(root, name) / "projects.ini").exists():
+        raise LabError(f"{root} has no DLRN in {name} yet: call stage first")
+    api, tree = services(root, name)
     passwords = _passwords(root)
     return DlrnFacts(
         api_url=f"http://{HOST}:{api.port}",
@@ -238,8 +190,8 @@ def add_build(
 
 def add_builds(root: Path, builds: Iterable[NewBuild]) -> list[DlrnHash]:
     """Add builds in the order given, in one go: the last one that is good holds ``current``."""
-    made = _run_stage(root, [_build_step(build) for build in builds])
-    return [DlrnHash(**fields) for fields in made]
+    made = run_stage(root, [build.step() for build in builds])
+    return [DlrnHash(**each["build"]) for each in made]
 
 
 def add_history(
@@ -252,10 +204,8 @@ def add_history(
 
     The API could make neither: promotions get its own time, and a login for each vote takes a while.
     """
-    steps = [_build_step(build) for build in builds]
-    steps += [_vote_step(vote) for vote in votes]
-    steps += [_promotion_step(promotion) for promotion in promotions]
-    _run_stage(root, steps)
+    orders: list[NewBuild | PastVote | PastPromotion] = [*builds, *votes, *promotions]
+    run_stage(root, [order.step() for order in orders])
 
 
 def add_promotions(root: Path, promotions: Iterable[PastPromotion]) -> None:
@@ -263,75 +213,33 @@ def add_promotions(root: Path, promotions: Iterable[PastPromotion]) -> None:
     add_history(root, (), (), promotions)
 
 
-def purge(root: Path, build: DlrnHash, *, flagged: bool = True) -> None:
+def purge(root: Path, build: DlrnHash, *, flagged: bool = True, name: str = NAME) -> None:
     """Remove a build's directory.
 
     :param flagged: DLRN knows it (``dlrn-purge``); otherwise only the files are gone.
     """
-    _run_stage(root, [{"op": "purge", "build": _fields(build), "flagged": flagged}])
+    run_stage(root, [{"op": "purge", "build": build.to_json(), "flagged": flagged}], name)
 
 
-def fill_disk(root: Path, full: bool) -> None:
+def fill_disk(root: Path, full: bool, name: str = NAME) -> None:
     """Let the API find that its disk is full, or has space again, while it runs; see `dlrn_app`."""
-    file = _folder(root) / "full"
+    file = _folder(root, name) / "full"
     file.touch() if full else file.unlink(missing_ok=True)
 
 
-def tree_folder(root: Path) -> Path:
+def tree_folder(root: Path, name: str = NAME) -> Path:
     """Return the folder that the repository tree serves."""
-    return _folder(root) / "data" / "repos"
+    return _folder(root, name) / "data" / "repos"
 
 
-def _folder(root: Path) -> Path:
-    return root.resolve() / "dlrn"
+def _folder(root: Path, name: str = NAME) -> Path:
+    return root.resolve() / name
 
 
-def _build_step(build: NewBuild) -> dict[str, Any]:
-    return {
-        "op": "build",
-        "name": build.name,
-        "when": build.when,
-        "project": build.project,
-        "extended": build.extended_hash,
-        "failed": build.failed,
-    }
-
-
-def _vote_step(vote: PastVote) -> dict[str, Any]:
-    return {
-        "op": "vote",
-        "build": _fields(vote.build),
-        "job": vote.job,
-        "success": vote.success,
-        "url": vote.url,
-        "when": vote.when,
-    }
-
-
-def _promotion_step(promotion: PastPromotion) -> dict[str, Any]:
-    return {
-        "op": "promotion",
-        "build": _fields(promotion.build),
-        "label": promotion.label,
-        "when": promotion.when,
-        "user": PROMOTER,
-        "component": promotion.build.component,
-        "aggregate": promotion.aggregate,
-    }
-
-
-def _fields(build: DlrnHash) -> dict[str, str | None]:
-    return {
-        "commit_hash": build.commit_hash,
-        "distro_hash": build.distro_hash,
-        "extended_hash": build.extended_hash,
-    }
-
-
-def _run_stage(root: Path, steps: list[dict[str, Any]]) -> Any:
+def run_stage(root: Path, steps: list[dict[str, Any]], name: str = NAME) -> Any:
     """Carry out steps in DLRN's environment, one caller at a time as one builder would."""
-    folder = _folder(root)
-    _, tree = services(root)
+    folder = _folder(root, name)
+    _, tree = services(root, name)
     order = {"root": str(folder), "baseurl": f"http://{HOST}:{tree.port}", "steps": steps}
     with locked(folder / "stage.lock"):
         done = subprocess.run(
@@ -384,7 +292,3 @@ def _api_answers(port: int) -> bool:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False
-
-
-def _sha1(*words: str) -> str:
-    return hashlib.sha1("/".join(words).encode()).hexdigest()

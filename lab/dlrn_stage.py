@@ -1,7 +1,8 @@
 """Runs in DLRN's own environment: does to its database and its tree what its builder would do.
 
 Reads one JSON object on stdin: ``root``, and a list of ``steps`` that are carried out in order, each with
-an ``op``. Prints what they made, as JSON.
+an ``op``. Prints what they made, as JSON. What belongs to a component is done as DLRN does it in component
+mode.
 """
 
 from __future__ import annotations
@@ -32,13 +33,15 @@ STATUS_HEAD = "Project,Source Sha,Dist Sha,Extended Sha,Component,Status,Timesta
 class Stage:
     """One DLRN's database and tree.
 
-    :param root: folder with the database, ``data/repos`` below it.
+    :param root: folder with the database, ``data/repos`` below it, and the list of components if it has any.
     :param baseurl: the tree's address.
     """
 
     def __init__(self, root: Path, baseurl: str) -> None:
-        self.repos = root / "data" / "repos"
+        self.data = root / "data"
+        self.repos = self.data / "repos"
         self.baseurl = baseurl
+        self.components = root / "components"
         self.session = db.getSession(f"sqlite:///{root}/commits.sqlite")
 
     def init(self, users: dict[str, str]) -> None:
@@ -52,12 +55,20 @@ class Stage:
         self.session.commit()
 
     def build(
-        self, *, name: str, when: int, project: str, extended: str | None, failed: bool
-    ) -> dict[str, str | None]:
+        self,
+        *,
+        name: str,
+        when: int,
+        project: str,
+        extended: str | None,
+        failed: bool,
+        component: str | None = None,
+    ) -> dict[str, Any]:
         """Add what one run of the builder leaves behind.
 
         A build that failed moves no link. After one that did not, ``current`` names it, and
-        ``consistent`` as well when no package's newest build failed (DLRN's ``process_build_result``).
+        ``consistent`` as well when no package's newest build failed (DLRN's ``process_build_result``); of a
+        component's builds, no package's of that component.
         """
         commit = db.Commit(
             type="rpm",
@@ -73,10 +84,11 @@ class Stage:
             extended_hash=extended,
             commit_branch="master",
             status="FAILED" if failed else "SUCCESS",
-            component=None,
+            component=component,
             notes="OK" if not failed else "rpmbuild failed",
             flags=0,
         )
+        aggregates: dict[str, str] = {}
         folder = self.repos / commit.getshardedcommitdir()
         folder.mkdir(parents=True)
         rpm = f"{project}-1.0-0.{when}.{commit.commit_hash[:7]}.el7.noarch.rpm"
@@ -84,19 +96,24 @@ class Stage:
         self.session.add(commit)
         self.session.flush()
         (folder / "rpmbuild.log").write_text(f"Building {project}: {commit.status}\n")
-        newest = self._newest()
-        self._write(self.repos / "status_report.csv", STATUS_HEAD + "".join(map(status_line, newest)))
+        every = self._newest()
+        newest = [other for other in every if other.component == component]
+        self._write(self.repos / "status_report.csv", STATUS_HEAD + "".join(map(status_line, every)))
         utils.saveYAML_commit(commit, str(folder / "commit.yaml"))
         if not failed:
             (folder / rpm).touch()
             (folder / "versions.csv").write_text(VERSIONS_HEAD + "".join(map(self._version_line, newest)))
             (folder / "delorean.repo").write_text(
-                f"[delorean]\nname=delorean-{project}-{commit.commit_hash}\n"
+                f"[{section(component)}]\nname=delorean-{project}-{commit.commit_hash}\n"
                 f"baseurl={self.baseurl}/{commit.getshardedcommitdir()}\nenabled=1\ngpgcheck=0\npriority=1\n"
             )
-            self._link("current", commit)
-            if all(other.status == "SUCCESS" for other in newest):
-                self._link("consistent", commit)
+            consistent = all(other.status == "SUCCESS" for other in newest)
+            labels = ["current", "consistent"] if consistent else ["current"]
+            self.session.commit()
+            for label in labels:
+                self._link(label, commit)
+            aggregates = {label: self._aggregate(label) for label in labels} if component else {}
+            if consistent:
                 self.session.add(
                     db.CIVote(
                         commit_id=commit.id,
@@ -106,46 +123,56 @@ class Stage:
                         ci_in_progress=False,
                         timestamp=when,
                         notes="",
-                        component=None,
+                        component=component,
                     )
                 )
         self.session.commit()
-        return {
+        made = {
             "commit_hash": commit.commit_hash,
             "distro_hash": commit.distro_hash,
             "extended_hash": extended,
+            "component": component,
         }
+        return {"build": made, "aggregate": aggregates.get("consistent")}
 
     def promotion(
         self,
         *,
-        build: dict[str, str | None],
+        builds: list[dict[str, str | None]],
         label: str,
         when: int,
         user: str,
-        component: str | None,
-        aggregate: str | None,
-    ) -> None:
-        """Add a promotion of the past, which the API could not: it always writes its own time."""
-        commit = self._commit(build)
-        self._link(label, commit)
-        self.session.add(
-            db.Promotion(
+        aggregate: str | None = None,
+    ) -> str | None:
+        """Add a promotion of the past, which the API could not: it always writes its own time.
+
+        :param builds: one, or one a component; as in DLRN, the last row has the aggregate that they make.
+        :param aggregate: what the row says of that where there are no components.
+        """
+        for build in builds:
+            commit = self._commit(build)
+            self._link(label, commit)
+            row = db.Promotion(
                 commit_id=commit.id,
                 promotion_name=label,
                 timestamp=when,
                 user=user,
-                component=component,
-                aggregate_hash=aggregate,
+                component=build["component"],
             )
-        )
+            self.session.add(row)
+            self.session.flush()
+        if commit.component is not None:
+            aggregate = self._aggregate(label)
+        row.aggregate_hash = aggregate
         self.session.commit()
+        return aggregate
 
     def vote(self, *, build: dict[str, str | None], job: str, success: bool, url: str, when: int) -> None:
         """Add a vote of the past, as the API would; its logins make a week of votes take seconds."""
+        commit = self._commit(build)
         self.session.add(
             db.CIVote(
-                commit_id=self._commit(build).id,
+                commit_id=commit.id,
                 ci_name=job,
                 ci_url=url,
                 ci_vote=success,
@@ -153,7 +180,7 @@ class Stage:
                 timestamp=when,
                 notes="",
                 user="ci",
-                component=None,
+                component=commit.component,
             )
         )
 
@@ -202,17 +229,30 @@ class Stage:
 
     def _link(self, label: str, commit: Any) -> None:
         # As the builder does, not as the API does: readers never find it missing.
-        link = self.repos / label
-        fresh = self.repos / f"{label}_"
+        folder = self.repos / "component" / commit.component if commit.component else self.repos
+        fresh = folder / f"{label}_"
         fresh.unlink(missing_ok=True)
-        fresh.symlink_to(commit.getshardedcommitdir())
-        fresh.rename(link)
+        fresh.symlink_to((self.repos / commit.getshardedcommitdir()).relative_to(folder))
+        fresh.rename(folder / label)
+
+    def _aggregate(self, label: str) -> str:
+        """Put the components' repositories under a label together, with DLRN's own code; return the hash."""
+        packages = [{"component": component} for component in self.components.read_text().split()]
+        made: str = utils.aggregate_repo_files(
+            label, str(self.data), self.session, "delorean", packages, hashed_dir=True
+        )
+        return made
 
     @staticmethod
     def _write(file: Path, text: str) -> None:
         fresh = file.with_name(file.name + "_")
         fresh.write_text(text)
         fresh.rename(file)
+
+
+def section(component: str | None) -> str:
+    """Return the name of a build's section in its ``delorean.repo``."""
+    return f"delorean-component-{component}" if component else "delorean"
 
 
 def status_line(commit: Any) -> str:

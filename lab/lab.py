@@ -19,6 +19,7 @@ from lab import (
     breaking,
     container_engine,
     dlrn,
+    dlrn_components,
     image_server,
     jobs,
     overlay,
@@ -95,12 +96,13 @@ class Lab:
         """The lab's release files."""
         return overlay.releases_folder(self.root)
 
-    def dlrn_client(self, *, ci: bool = False) -> DlrnClient:
+    def dlrn_client(self, *, ci: bool = False, components: bool = False) -> DlrnClient:
         """Return a client of the lab's DLRN.
 
         :param ci: log in as CI instead of as the promoter.
+        :param components: of the DLRN in component mode, see `start_components`.
         """
-        facts = self.dlrn
+        facts = dlrn_components.facts(self.root) if components else self.dlrn
         login = (facts.ci_username, facts.ci_password) if ci else (facts.username, facts.password)
         return DlrnClient(facts.api_url, facts.repo_url, username=login[0], password=login[1], backoff=0.1)
 
@@ -273,6 +275,11 @@ class Lab:
         with locked(self.root / "lock"):
             for service in jobs.services(self.root, insecure=[self.registries.rdo.host]):
                 service.ensure()
+
+    def start_components(self) -> None:
+        """Start the DLRN in component mode, which `up` leaves out; `down` ends it."""
+        with locked(self.root / "lock"):
+            dlrn_components.start(self.root)
 
     def stop_ci(self) -> None:
         """End CI."""

@@ -15,6 +15,21 @@ from rdo_promoter.model.build import DlrnHash
 _STOCK = 24
 
 
+def make_client(
+    facts: dlrn.DlrnFacts, api_url: str | None = None, repo_url: str | None = None, **changes: Any
+) -> DlrnClient:
+    """Return a client of the promoter that does not wait long; each argument can be another."""
+    options: dict[str, Any] = {
+        "username": facts.username,
+        "password": facts.password,
+        "retries": 2,
+        "backoff": 0.02,
+        "patience": 0.3,
+        **changes,
+    }
+    return DlrnClient(api_url or facts.api_url, repo_url or facts.repo_url, **options)
+
+
 @dataclass(frozen=True)
 class LabDlrn:
     """A running DLRN of the lab."""
@@ -25,15 +40,7 @@ class LabDlrn:
 
     def client(self, api_url: str | None = None, repo_url: str | None = None, **changes: Any) -> DlrnClient:
         """Return a client of the promoter that does not wait long; each argument can be another."""
-        options: dict[str, Any] = {
-            "username": self.facts.username,
-            "password": self.facts.password,
-            "retries": 2,
-            "backoff": 0.02,
-            "patience": 0.3,
-            **changes,
-        }
-        return DlrnClient(api_url or self.facts.api_url, repo_url or self.facts.repo_url, **options)
+        return make_client(self.facts, api_url, repo_url, **changes)
 
     def build(self, *, extended: bool = False) -> DlrnHash:
         """Return a build that no other test has; `extended` with a long extended hash."""
