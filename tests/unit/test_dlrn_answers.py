@@ -90,6 +90,8 @@ def test_promotion(changes: dict[str, Any], row: PromotionRow) -> None:
         (PROMOTION | {"timestamp": "soon"}, "timestamp"),
         (PROMOTION | {"timestamp": float("nan")}, "timestamp"),
         (PROMOTION | {"promote_name": None}, "promote_name"),
+        (PROMOTION | {"aggregate_hash": "a" * 31}, "aggregate_hash"),
+        (PROMOTION | {"aggregate_hash": f"{'a' * 32}\n"}, "aggregate_hash"),
     ],
 )
 def test_no_promotion(data: object, place: str) -> None:

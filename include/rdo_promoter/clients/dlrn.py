@@ -1,18 +1,23 @@
-"""DLRN's client: everything that is asked of it, and the three things that change it."""
+"""DLRN's client: everything that is asked of it, and the things that change it."""
 
 from __future__ import annotations
 
 import logging
 import random
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import takewhile
 from types import EllipsisType
+from typing import Protocol
 
 from rdo_promoter.clients import dlrn_answers
+from rdo_promoter.clients.dlrn_aggregates import Aggregates
 from rdo_promoter.clients.dlrn_read import DlrnReader, about, build_fields
 from rdo_promoter.errors import AnswerError, ConfigError, ConflictError, NotFoundError, ServiceError
 from rdo_promoter.model.build import AggregateHash, Build, DlrnHash, check_label
-from rdo_promoter.model.promotions import PromotionRow
+from rdo_promoter.model.promotions import PromotionRow, aggregate_rows
 from rdo_promoter.model.votes import Vote
 
 log = logging.getLogger(__name__)
@@ -24,11 +29,45 @@ _POSTS = 3
 _NO_BUILD = DlrnHash("0" * 40, "0" * 40)
 
 
+class _Labels(Protocol):
+    """What labels name: `DlrnReader` tells it of builds, `Aggregates` of aggregates."""
+
+    def current(self, label: str) -> PromotionRow | None: ...
+
+    def newest(self, label: str, count: int) -> list[PromotionRow]: ...
+
+    def label_hash(self, label: str) -> Build | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """A promotion as DLRN is asked for it.
+
+    :param build: what the label shall name.
+    :param labels: who tells what it names.
+    :param path: below ``/api/``.
+    :param body: of the request.
+    :param mistaken: what else may be the matter when DLRN answers for another build.
+    """
+
+    build: Build
+    label: str
+    labels: _Labels
+    path: str
+    body: dict[str, str] | Sequence[dict[str, str]]
+    mistaken: str = ""
+
+
 class DlrnClient(DlrnReader):
     """One DLRN, with the right to promote and to vote.
 
     The parameters are those of `DlrnReader`.
     """
+
+    @cached_property
+    def aggregates(self) -> Aggregates:
+        """What it knows of aggregates, in component mode."""
+        return Aggregates(self, self._repo)
 
     def check_credentials(self) -> None:
         """Log in without changing anything.
@@ -52,7 +91,7 @@ class DlrnClient(DlrnReader):
         check_label(label)
         where = f"{self._api.where('POST', 'promote')} of no build to {label}"
         try:
-            answer = self._api.post("promote", {**build_fields(_NO_BUILD), "promote_name": label})
+            answer = self._api.post("promote", _item(_NO_BUILD, label))
         except NotFoundError:
             return
         raise AnswerError(f"{where}: DLRN knows a build that cannot exist: {answer}")
@@ -76,17 +115,59 @@ class DlrnClient(DlrnReader):
         """
         check_label(label)
         self._check_promotable(build)
+        return self._promote(_Order(build, label, self, "promote", _item(build, label)), expected)
+
+    def promote_aggregate(
+        self,
+        build: AggregateHash,
+        label: str,
+        *,
+        source_label: str,
+        expected: PromotionRow | EllipsisType | None = ...,
+    ) -> PromotionRow:
+        """Move a label to an aggregate and return the promotion as `Aggregates` then tells it.
+
+        DLRN is told the build of each component, and makes an aggregate of what the label then holds. So
+        before it is asked everything is looked for that would make it another one, or leave a dangling link.
+
+        :param source_label: a label that the aggregate holds or has held: it lives there and nowhere else.
+        :param expected: the label's newest row, of an aggregate, when this was decided; see `promote`.
+        :raises ConfigError: when nobody may promote to the label.
+        :raises NotFoundError: when the aggregate is not under the source label, or one of its builds is gone;
+            nothing was changed.
+        :raises ConflictError: when somebody else moved the label meanwhile, or it holds a component that the
+            aggregate does not have.
+        :raises AnswerError: when DLRN makes another aggregate.
+        :raises ServiceError: when DLRN does not serve; trying again finds out what it did.
+        """
+        check_label(label)
+        aggregate = self.aggregates.read(build, source_label)
+        self.aggregates.check_whole(aggregate)
+        for member in aggregate.members:
+            self._check_unmistakable(member)
+        if others := self.aggregates.left_over(label, aggregate):
+            raise ConflictError(
+                f"{label} holds {', '.join(others)}, which {build} does not have: DLRN would mix them to an "
+                "aggregate that nobody has tested; nothing was changed; take an aggregate that has them, or "
+                f"let DLRN's administrators remove {label} of these components"
+            )
+        body = [_item(member, label) for member in aggregate.members]
+        mixed = f", made of more or other components than {', '.join(aggregate.components)} of {build}"
+        return self._promote(_Order(build, label, self.aggregates, "promote-batch", body, mixed), expected)
+
+    def _promote(self, order: _Order, expected: PromotionRow | EllipsisType | None) -> PromotionRow:
+        build, label = order.build, order.label
         # Last of all: what was asked before may have taken minutes.
-        before = self.current(label)
+        before = order.labels.current(label)
         if expected is not ... and before != expected:
             raise ConflictError(
                 f"{label} was moved to {before.build if before else 'nothing'} "
                 f"by {before.user if before else 'somebody'!r} since it was decided to promote {build} to "
                 "it; it is left there; look at both and promote the right one again"
             )
-        if not self._post_promotion(build, label, before):
+        if not self._post_promotion(order, before):
             log.warning("%s: DLRN's answer was lost, %s names the build", build, label)
-        rows = self.promotions(label, limit=_POSTS + 1)
+        rows = order.labels.newest(label, _POSTS + 1)
         if not rows or rows[0].build != build:
             raise ConflictError(
                 f"{build} was promoted to {label}, but DLRN's newest promotion names "
@@ -148,37 +229,45 @@ class DlrnClient(DlrnReader):
                 f"{build}: one component cannot be promoted alone, it would mix with what the label holds; "
                 "promote the whole aggregate"
             )
-        if build.extended_hash is None:
-            # DLRN would promote the newest build of the two hashes: its votes tell which one that is.
-            self.votes(build)
+        self._check_unmistakable(build)
         if not self.has_directory(build):
             raise NotFoundError(
                 f"{build} has no repository below {self.repo_url}: it was purged, or repo_url is "
                 "another DLRN's; DLRN would make a dangling link; nothing was changed, take a newer build"
             )
 
-    def _post_promotion(self, build: DlrnHash, label: str, before: PromotionRow | None) -> bool:
+    def _check_unmistakable(self, build: DlrnHash) -> None:
+        if build.extended_hash is None:
+            # DLRN would promote the newest build of the two hashes: its votes tell which one that is.
+            self.votes(build)
+
+    def _post_promotion(self, order: _Order, before: PromotionRow | None) -> bool:
         """Post until the label names the build; return False when no answer said so."""
-        where = f"{self._api.where('POST', 'promote')} of {build} to {label}"
+        build, label = order.build, order.label
+        where = f"{self._api.where('POST', order.path)} of {build} to {label}"
         lost: ServiceError | None = None
         for post in range(_POSTS):
             try:
                 with about(build):
-                    answer = self._api.post("promote", {**build_fields(build), "promote_name": label})
+                    answer = self._api.post(order.path, order.body)
             except ServiceError as error:
                 lost = error
             else:
                 row = dlrn_answers.promotion_row(answer, where)
+                if isinstance(build, AggregateHash):
+                    # Without one it names the last component's build, and is refused as well.
+                    row = next(aggregate_rows([row]), row)
                 if row.build != build or row.label != label:
                     raise AnswerError(
-                        f"{where}: DLRN promoted {row.build} to {row.label} instead; the label may have moved"
+                        f"{where}: DLRN promoted {row.build} to {row.label} instead{order.mistaken}; "
+                        "the label may have moved; look at it and promote the right one again"
                     )
                 return True
             log.warning("%s: %s; looking whether %s has moved", build, lost, label)
             # A server that was too slow for us may still be at work.
             time.sleep(self._backoff * 2**post * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret
             try:
-                if self._has_moved(build, label, before):
+                if self._has_moved(order, before):
                     return False
             except ServiceError as error:
                 raise ServiceError(
@@ -190,19 +279,24 @@ class DlrnClient(DlrnReader):
             status=lost.status if lost else None,
         ) from lost
 
-    def _has_moved(self, build: DlrnHash, label: str, before: PromotionRow | None) -> bool:
+    def _has_moved(self, order: _Order, before: PromotionRow | None) -> bool:
         """Tell whether a promotion without an answer was carried out, from the newest row and the link.
 
         :raises ConflictError: when the newest row is a new one of another build.
         """
-        row = self.current(label)
+        build, label = order.build, order.label
+        row = order.labels.current(label)
         if row is not None and row.build != build and row != before:
             raise ConflictError(
                 f"{label} was moved to {row.build} by {row.user!r} while {build} was being promoted to it; "
                 "look at both and promote the right one again"
             )
         # A build that is tested again held the label before: its old row says nothing of this promotion.
-        return row not in (None, before) and self.label_hash(label) == build
+        return row not in (None, before) and order.labels.label_hash(label) == build
+
+
+def _item(build: DlrnHash, label: str) -> dict[str, str]:
+    return {**build_fields(build), "promote_name": label}
 
 
 def _same_result(one: Vote, other: Vote) -> bool:

@@ -11,6 +11,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     FiniteFloat,
     StrictStr,
     TypeAdapter,
@@ -47,6 +48,7 @@ def _text(value: object) -> object:
 
 
 _Optional = Annotated[StrictStr | None, BeforeValidator(_absent)]
+_Md5 = Annotated[StrictStr, Field(pattern=r"^[0-9a-f]{32}$")]
 _Text = Annotated[StrictStr, BeforeValidator(_text)]
 
 
@@ -71,7 +73,7 @@ class _PromotionAnswer(_BuildAnswer):
     promote_name: StrictStr
     timestamp: FiniteFloat  # the answer to a POST has a float, a GET an integer
     user: _Text = ""
-    aggregate_hash: _Optional = None
+    aggregate_hash: Annotated[_Md5 | None, BeforeValidator(_absent)] = None
 
 
 class _VoteAnswer(_Answer):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -87,7 +87,7 @@ class DlrnApi:
         )
         return self._content(response, self.where("GET", path), sent)
 
-    def post(self, path: str, body: Mapping[str, object]) -> object:
+    def post(self, path: str, body: Mapping[str, object] | Sequence[Mapping[str, object]]) -> object:
         """Send JSON, once, with credentials.
 
         :param path: below ``/api/``.
@@ -103,7 +103,7 @@ class DlrnApi:
             self._session,
             "POST",
             f"{self.url}/api/{path}",
-            json=dict(body),
+            json=body,
             auth=(self._username.encode(), self._password.encode()),
             service="DLRN",
             # A redirected POST becomes a GET.

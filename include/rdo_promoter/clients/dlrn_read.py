@@ -16,7 +16,7 @@ from rdo_promoter.errors import AnswerError, ConfigError, NotFoundError
 from rdo_promoter.model.build import AggregateHash, Build, DlrnHash
 from rdo_promoter.model.handoff import Package
 from rdo_promoter.model.holding import Held, holding
-from rdo_promoter.model.promotions import PromotionRow
+from rdo_promoter.model.promotions import PromotionRow, aggregate_rows
 from rdo_promoter.model.repo_file import RepoFile
 from rdo_promoter.model.votes import Vote
 
@@ -99,6 +99,9 @@ class DlrnReader:
     ) -> list[PromotionRow]:
         """Return promotions in DLRN's order, newest row first.
 
+        In component mode a row names one component's build, unless an aggregate is asked for: then it names
+        the aggregate. Promotions of whatever aggregates are told by `Aggregates`.
+
         :param label: only of this label.
         :param build: only of this build.
         :param limit: rows; DLRN gives 100 at most.
@@ -124,7 +127,7 @@ class DlrnReader:
                 raise AnswerError(f"{where}: a row is of label {row.label!r}")
             if build is not None and not _is_of(row, build):
                 raise AnswerError(f"{where}: asked for build {build}, a row names {row.build}")
-        return rows
+        return list(aggregate_rows(rows)) if isinstance(build, AggregateHash) else rows
 
     def history(self, label: str | None = None, build: Build | None = None) -> Iterator[PromotionRow]:
         """Yield all promotions, newest row first, each once; pages are fetched as they are needed.
@@ -148,9 +151,16 @@ class DlrnReader:
                 return
             offset += len(page)
 
+    def newest(self, label: str, count: int) -> list[PromotionRow]:
+        """Return the newest promotions to a label, newest first.
+
+        :param count: how many at most.
+        """
+        return self.promotions(label, limit=count)
+
     def current(self, label: str) -> PromotionRow | None:
         """Return the newest promotion to a label."""
-        rows = self.promotions(label, limit=1)
+        rows = self.newest(label, 1)
         return rows[0] if rows else None
 
     def entries(self, label: str, build: Build) -> list[PromotionRow]:
@@ -161,8 +171,7 @@ class DlrnReader:
 
         :raises NotFoundError: when DLRN does not know the build.
         """
-        rows = self.history(label, build)
-        return [row for row in rows if isinstance(build, AggregateHash) or row.build == build]
+        return [row for row in self.history(label, build) if row.build == build]
 
     def votes_page(self, build: Build) -> str:
         """Return the address of DLRN's page about the votes on a build; nothing is asked.

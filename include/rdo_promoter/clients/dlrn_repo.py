@@ -11,7 +11,8 @@ import requests
 from rdo_promoter.clients import dlrn_answers, dlrn_reports
 from rdo_promoter.clients.http import attempts, reason, safe_url, send
 from rdo_promoter.errors import AnswerError, AuthError, ConfigError, NotFoundError, ServiceError
-from rdo_promoter.model.build import DlrnHash, is_full_hash
+from rdo_promoter.model.aggregate import hash_of
+from rdo_promoter.model.build import AggregateHash, DlrnHash, is_full_hash, is_md5
 from rdo_promoter.model.handoff import Package
 from rdo_promoter.model.holding import PackageRow
 from rdo_promoter.model.repo_file import RepoFile
@@ -75,13 +76,21 @@ class RepoTree:
                 f"{full_hash!r} is no full hash; take the last part of the build's directory, "
                 "<40 digits>_<8 digits>, as in the address of its delorean.repo"
             )
-        url = f"{self.url}/{full_hash[:2]}/{full_hash[2:4]}/{full_hash}/commit.yaml"
+        return self.build_at(f"{full_hash[:2]}/{full_hash[2:4]}/{full_hash}")
+
+    def build_at(self, path: str) -> DlrnHash | None:
+        """Return the build whose directory this is, or None when there is no such directory.
+
+        :param path: below the tree's address.
+        :raises AnswerError: when the directory is another build's.
+        """
+        url = f"{self.url}/{path}/commit.yaml"
         response = self._send("GET", url)
         if response is None:
             return None
         build = dlrn_answers.commit_yaml(response.text, safe_url(url))
-        if build.full_hash != full_hash:
-            raise AnswerError(f"{safe_url(url)} is of build {build}")
+        if build.path != path:
+            raise AnswerError(f"{safe_url(url)} is of build {build}, whose directory is {build.path}")
         return build
 
     def repo_files(self, name: str) -> Iterator[RepoFile | None]:
@@ -124,6 +133,59 @@ class RepoTree:
             f"{safe_url(self.url)} has neither {dlrn_reports.STATUS_REPORT} nor {dlrn_reports.VERSIONS}, in "
             "which DLRN's builder tells how each package stands; check repo_url in the release file"
         )
+
+    def repo(self, build: DlrnHash) -> bytes | None:
+        """Return the build's ``delorean.repo``, or None when it has no directory (any more)."""
+        response = self._send("GET", f"{self.url}/{build.path}/delorean.repo")
+        return None if response is None else response.content
+
+    def aggregate(self, label: str) -> AggregateHash | None:
+        """Return the aggregate that a label names, or None when it names none.
+
+        Asked is the file with the md5 alone: DLRN swaps it and the ``delorean.repo`` beside it one after the
+        other, so the two may be of two aggregates.
+
+        :raises AnswerError: when what the label names is no aggregate.
+        """
+        url = f"{self.url}/{label}/delorean.repo.md5"
+        text = None
+        for pause in self._pauses():
+            response = self._send("GET", url)
+            text = None if response is None else response.text.strip()
+            # An aggregate that is made once more is written anew in its place: for a moment files are empty.
+            if text and is_md5(text):
+                return AggregateHash(text)
+            time.sleep(pause)
+        if text is None:
+            return None
+        raise AnswerError(f"{safe_url(url)} is {text!r:.80} and no md5; let DLRN's administrators look at it")
+
+    def aggregated(self, label: str, build: AggregateHash) -> bytes | None:
+        """Return an aggregate's ``delorean.repo``, or None when it is not under the label (any more).
+
+        :param label: a label that the aggregate holds or has held; it lives there and nowhere else.
+        :raises AnswerError: when the content is another aggregate's.
+        """
+        content = b""
+        for pause in self._pauses():
+            response = self._send("GET", self._aggregated(label, build))
+            if response is None:
+                return None
+            content = response.content
+            if hash_of(content) == build:
+                return content
+            time.sleep(pause)
+        raise AnswerError(
+            f"{safe_url(self._aggregated(label, build))} has the md5 {hash_of(content)} and not the one in "
+            "its address: it was changed after DLRN wrote it; take another build"
+        )
+
+    def has_aggregate(self, label: str, build: AggregateHash) -> bool:
+        """Tell whether an aggregate is still under a label that it has held."""
+        return self._send("HEAD", self._aggregated(label, build)) is not None
+
+    def _aggregated(self, label: str, build: AggregateHash) -> str:
+        return f"{self.url}/{label}/{build.path}/delorean.repo"
 
     def _pauses(self) -> Iterator[float]:
         """Yield the seconds to wait after each look: 1/15, 2/15, 4/15 and 8/15 of the patience, and none."""

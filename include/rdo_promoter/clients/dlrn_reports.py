@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from rdo_promoter.errors import AnswerError, ConfigError
-from rdo_promoter.model.build import DlrnHash
+from rdo_promoter.model.build import DlrnHash, is_md5
 from rdo_promoter.model.holding import PackageRow
 from rdo_promoter.model.repo_file import RepoFile
 from rdo_promoter.model.text import one_line
@@ -21,7 +21,8 @@ STATUS_REPORT = "status_report.csv"
 #: What `current` is made of, written with that build: ``post_build_rpm`` of DLRN's ``shell.py``.
 VERSIONS = "current/versions.csv"
 
-_MD5 = re.compile(r"[0-9a-f]{32}")
+#: How the address of a component's build ends.
+_MEMBER = re.compile(r"(?:^|/)component/([A-Za-z0-9][A-Za-z0-9._-]*)/([0-9a-f]{2}/[0-9a-f]{2}/[^/\s]+)/*$")
 
 #: Columns that may be empty.
 _OPTIONAL = ("Extended Sha", "Component")
@@ -64,19 +65,9 @@ def repo_file(content: bytes, where: str, md5: str | None) -> RepoFile:
     :param md5: what stands in the file beside it, None when there is none.
     :raises AnswerError: when it is none, or a section has no ``baseurl``.
     """
-    if md5 is not None and not _MD5.fullmatch(md5):
+    if md5 is not None and not is_md5(md5):
         raise AnswerError(f"{where}.md5 is {md5!r:.60}, which is no md5; look at it")
-    # A section DEFAULT is one like the others.
-    parser = configparser.RawConfigParser(default_section="")
-    try:
-        parser.read_string(content.decode())
-        urls = [url for name in parser.sections() for url in parser[name]["baseurl"].split() or [""]]
-        builds = [urlsplit(url).path.rstrip("/").rpartition("/")[2] for url in urls]
-    except (configparser.Error, KeyError, ValueError) as error:
-        said = one_line(" ".join(str(error).split()), limit=200)
-        raise AnswerError(
-            f"{where} is no list of repositories with a baseurl each: {said}; look at it"
-        ) from error
+    builds = [path.rpartition("/")[2] for _, path in _repositories(content, where)]
     if not all(builds) or not builds:
         raise AnswerError(f"{where} names no build in {'a baseurl' if builds else 'any section'}; look at it")
     sha256, digest = (
@@ -84,6 +75,47 @@ def repo_file(content: bytes, where: str, md5: str | None) -> RepoFile:
         hashlib.md5(content, usedforsecurity=False).hexdigest(),
     )
     return RepoFile(where, sha256, digest, md5, tuple(dict.fromkeys(builds)))
+
+
+def member_paths(content: bytes, where: str) -> dict[str, str]:
+    """Read the directories of an aggregate's members, by component, out of its ``delorean.repo``.
+
+    They stand below the repository tree's address as we know it, of which the file may tell another
+    (``centos7/54/48/...`` where ours ends in ``centos7-master``): so only the ends of its addresses are read.
+
+    :param where: its address, for messages.
+    :raises AnswerError: when it is none, or a section is not one more component's.
+    """
+    paths: dict[str, str] = {}
+    for section, path in _repositories(content, where):
+        found = _MEMBER.search(path)
+        if found is None or found[1] in paths:
+            raise AnswerError(
+                f"{where}: the baseurl of [{one_line(section, limit=100)}] ends in {path[-200:]!r}, which is "
+                "not that of one more component's build; is this DLRN in component mode?"
+            )
+        paths[found[1]] = f"component/{found[1]}/{found[2]}"
+    if not paths:
+        raise AnswerError(f"{where} names no component; is this DLRN in component mode?")
+    return paths
+
+
+def _repositories(content: bytes, where: str) -> list[tuple[str, str]]:
+    """Return the path of each repository's address, after the name of its section."""
+    # A section DEFAULT is one like the others.
+    parser = configparser.RawConfigParser(default_section="")
+    try:
+        parser.read_string(content.decode())
+        return [
+            (name, urlsplit(url).path.rstrip("/"))
+            for name in parser.sections()
+            for url in parser[name]["baseurl"].split() or [""]
+        ]
+    except (configparser.Error, KeyError, ValueError) as error:
+        said = one_line(" ".join(str(error).split()), limit=200)
+        raise AnswerError(
+            f"{where} is no list of repositories with a baseurl each: {said}; look at it"
+        ) from error
 
 
 def _rows(text: str, where: str, needed: Sequence[str]) -> Iterator[tuple[str, Mapping[str, str]]]:

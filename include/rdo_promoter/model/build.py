@@ -151,7 +151,12 @@ def build_from_json(data: object) -> Build:
 
 def is_full_hash(text: str) -> bool:
     """Tell whether the text has the form of a build's full hash or aggregate hash."""
-    return bool(_FULL_HASH.fullmatch(text) or _MD5.fullmatch(text))
+    return bool(_FULL_HASH.fullmatch(text)) or is_md5(text)
+
+
+def is_md5(text: str) -> bool:
+    """Tell whether the text has the form of an aggregate hash."""
+    return bool(_MD5.fullmatch(text))
 
 
 def check_label(label: str) -> str:

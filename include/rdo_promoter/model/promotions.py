@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
-from rdo_promoter.model.build import Build
+from rdo_promoter.model.build import AggregateHash, Build
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +24,16 @@ class PromotionRow:
     timestamp: int
     user: str = ""
     aggregate_hash: str | None = None
+
+
+def aggregate_rows(rows: Iterable[PromotionRow]) -> Iterator[PromotionRow]:
+    """Yield one row for each promotion that made an aggregate, whose build is the aggregate.
+
+    A promotion of an aggregate writes a row a component, and what they make into the last of them alone.
+    The rows before it are of components that the label held for the blink of an eye, not of candidates.
+
+    :param rows: in whatever order, which is kept.
+    """
+    for row in rows:
+        if row.aggregate_hash is not None:
+            yield replace(row, build=AggregateHash(row.aggregate_hash))
