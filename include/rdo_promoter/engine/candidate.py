@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from rdo_promoter.clients.dlrn import DlrnClient
+from rdo_promoter.clients.dlrn_aggregates import Aggregates
 from rdo_promoter.clients.registry import tag_all
 from rdo_promoter.engine.observe import digests, single
 from rdo_promoter.engine.promote import copy_under_hash_tag
 from rdo_promoter.engine.services import Services
 from rdo_promoter.errors import PreflightError
-from rdo_promoter.model.build import CONSISTENT, DlrnHash
+from rdo_promoter.model.build import CONSISTENT, AggregateHash, Build, DlrnHash
 from rdo_promoter.model.clock import is_from_the_future, utc
 from rdo_promoter.model.decisions import Decisions
 from rdo_promoter.model.order import InCi, Wait, refuse_admission
@@ -19,6 +22,8 @@ from rdo_promoter.model.promotion import Promotion
 from rdo_promoter.model.promotions import PromotionRow
 
 log = logging.getLogger(__name__)
+
+_Kind = TypeVar("_Kind", DlrnHash, AggregateHash)
 
 
 @dataclass(frozen=True)
@@ -45,30 +50,50 @@ class CandidateRules:
 
 
 @dataclass(frozen=True)
-class Found:
+class Found(Generic[_Kind]):
     """A build that a run may carry, or why there is nothing to do.
 
     :param build: the build that the source label names.
     :param nothing_new: why a scheduled run has nothing to do with it, None when it has.
     """
 
-    build: DlrnHash
+    build: _Kind
     nothing_new: str | None = None
 
 
-def newest_build(dlrn: DlrnClient, source: str, candidate_label: str) -> Found:
+def newest_build(dlrn: DlrnClient, source: str, candidate_label: str) -> Found[DlrnHash]:
     """Find the build that the source label names, and whether CI has had it. Two requests.
 
     :param source: ``consistent``, or a label that has rows in DLRN.
     :param candidate_label: the label that CI tests.
     """
+    build = dlrn.consistent() if source == CONSISTENT else _holder(dlrn, source)
+    return _found(dlrn, single(build), source, candidate_label)
+
+
+def newest_aggregate(dlrn: DlrnClient, source: str, candidate_label: str) -> Found[AggregateHash]:
+    """Find the aggregate that the source label names, and whether CI has had it. Three requests at most.
+
+    :param source: ``consistent``, or a label that has rows in DLRN, such as ``promoted-components``.
+    :param candidate_label: the label that CI tests.
+    """
     if source == CONSISTENT:
-        build = single(dlrn.consistent())
+        build = dlrn.aggregates.consistent()
     else:
-        row = dlrn.current(source)
-        if row is None:
-            raise PreflightError(f"a build from {source}", [f"DLRN: nothing holds {source} yet"])
-        build = single(row.build)
+        holder = _holder(dlrn.aggregates, source)
+        assert isinstance(holder, AggregateHash)
+        build = holder
+    return _found(dlrn, build, source, candidate_label)
+
+
+def _holder(labels: DlrnClient | Aggregates, source: str) -> Build:
+    row = labels.current(source)
+    if row is None:
+        raise PreflightError(f"a build from {source}", [f"DLRN: nothing holds {source} yet"])
+    return row.build
+
+
+def _found(dlrn: DlrnClient, build: _Kind, source: str, candidate_label: str) -> Found[_Kind]:
     entries = dlrn.entries(candidate_label, build)
     if entries:
         since = utc(entries[-1].timestamp)
@@ -91,11 +116,12 @@ class Admission:
 
 
 def admit(
-    build: DlrnHash,
+    build: Build,
     rules: CandidateRules,
     dlrn: DlrnClient,
     decisions: Decisions = Decisions.NONE,
     *,
+    source: str = CONSISTENT,
     again: bool = False,
     dry_run: bool = False,
 ) -> Admission:
@@ -107,17 +133,19 @@ def admit(
     :param build: the build.
     :param rules: when it may have the label.
     :param decisions: what people decided about the release.
+    :param source: the label that it comes from; there an aggregate is found.
     :param again: move the label though the build has held it before.
     :param dry_run: decide, but change nothing.
     :raises ConfigError: when the build, or one that CI has, is one component's: that tests no release.
     """
-    single(build)
-    holder = dlrn.current(rules.label)
+    _whole(build)
+    labels = dlrn.aggregates if isinstance(build, AggregateHash) else dlrn
+    holder = labels.current(rules.label)
     if not again and holder is not None and holder.build == build:
         return Admission(holder)
     if not again and (entries := dlrn.entries(rules.label, build)):
         return Admission(entries[0])
-    in_ci, now = _in_ci(rules, dlrn), dlrn.now()
+    in_ci, now = _in_ci(build, rules, dlrn), dlrn.now()
     for entry in in_ci:
         if is_from_the_future(entry.row.timestamp, now=now):
             log.warning(
@@ -141,7 +169,7 @@ def admit(
         return Admission(None, refused)
     if dry_run:
         return Admission(None, moved=True)
-    row = dlrn.promote(build, rules.label, expected=holder)
+    row = _promote(build, rules.label, dlrn, source, expected=holder)
     log.info(
         "%s DLRN: %s %s -> %s",
         build.short,
@@ -152,16 +180,38 @@ def admit(
     return Admission(row, moved=True)
 
 
-def _in_ci(rules: CandidateRules, dlrn: DlrnClient) -> list[InCi]:
-    """Read the label's newest holders, each build once, as far back as the deadline reaches."""
-    newest: dict[DlrnHash, PromotionRow] = {}
-    rows = dlrn.promotions(rules.label, limit=100)
+def _promote(
+    build: Build, label: str, dlrn: DlrnClient, source: str, *, expected: PromotionRow | None
+) -> PromotionRow:
+    if not isinstance(build, AggregateHash):
+        return dlrn.promote(single(build), label, expected=expected)
+    # One that is tested again may be gone where it came from: a purge looks at each label by itself.
+    places = (place for place in (source, label) if dlrn.aggregates.has_directory(build, place))
+    return dlrn.promote_aggregate(build, label, source_label=next(places, source), expected=expected)
+
+
+def _whole(build: Build) -> Build:
+    """Return a build that is a candidate: an aggregate, or one of the single pipeline."""
+    return build if isinstance(build, AggregateHash) else single(build)
+
+
+def _in_ci(build: Build, rules: CandidateRules, dlrn: DlrnClient) -> list[InCi]:
+    """Read the label's newest holders, each build once, as far back as the deadline reaches.
+
+    :param build: of the kind that is looked for.
+    """
+    newest: dict[Build, PromotionRow] = {}
+    rows: Iterable[PromotionRow] = (
+        dlrn.aggregates.history(rules.label)
+        if isinstance(build, AggregateHash)
+        else dlrn.promotions(rules.label, limit=100)
+    )
     horizon = dlrn.now() - rules.within
     for row in rows:
         if row.timestamp <= horizon and newest:
             break  # its deadline has passed: it cannot keep CI busy; the first row alone gives the gap
-        newest.setdefault(single(row.build), row)
-    return [InCi(row, tuple(dlrn.votes(build))) for build, row in newest.items()]
+        newest.setdefault(_whole(row.build), row)
+    return [InCi(row, tuple(dlrn.votes(holder))) for holder, row in newest.items()]
 
 
 @dataclass(frozen=True)
