@@ -47,6 +47,7 @@ with DAG(
                 containers=(),
                 container_source=None,
                 images=(),
+                own_images={},
                 known_files=(),
                 services=ConnectionServices("dlrn_load", "http://not-asked.example"),
                 promoted_label=None,

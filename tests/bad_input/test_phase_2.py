@@ -120,6 +120,12 @@ FETCHES = f"{PHASE1}[0].fetch_images"
             f"{FETCHES}.to",
             "'internal' is the same folder as 'images': change image_servers.internal",
         ),
+        (
+            FETCH,
+            FETCH + FETCH.replace("{from", "{name: again, from"),
+            f"{PHASE1}[1].fetch_images.to",
+            f"{FETCHES} fills that folder already, and both would count on the same room: name all `images:`",
+        ),
     ],
 )
 def test_a_mistake_in_a_copy_is_named(tmp_path: Path, old: str, new: str, key: str, said: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 from lab import image_server as lab
 from lab.service import Service
 from rdo_promoter.clients import image_room
-from rdo_promoter.clients.image_room import builds, free_space, named_by_links, remove_build
+from rdo_promoter.clients.image_room import builds, free_space, named_by_links, remove_build, sweep
 from rdo_promoter.clients.image_server import ImageServer
 from rdo_promoter.errors import AuthError, NotFoundError, ServiceError
 from tests.clients.pair_fixtures import part
@@ -167,10 +167,10 @@ def test_a_link_with_an_images_name_is_unknown(server: ImageServer, folder: Path
     assert remove_build(server, OLD, (IMAGE,)) == (IMAGE,)
 
 
-def test_the_md5_goes_before_what_it_vouches_for(
-    server: ImageServer, folder: Path, sshd: Service, monkeypatch: pytest.MonkeyPatch
+def test_a_removal_that_was_cut_off_leaves_no_build_and_is_swept_up(
+    server: ImageServer, root: Path, folder: Path, sshd: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cut in the middle, the next try removes the rest."""
+    """What is half removed would be the newest build of all."""
     remove = server.sftp.remove
 
     def cut(path: str) -> None:
@@ -181,7 +181,12 @@ def test_the_md5_goes_before_what_it_vouches_for(
         patch.setattr(server.sftp, "remove", cut)
         with pytest.raises(ServiceError, match=f"internal: remove {folder}/{OLD}: "):
             remove_build(server, OLD, (IMAGE,))
-    assert [entry.name for entry in (folder / OLD).iterdir()] == [IMAGE]
+    (folder / ".removed.by-hand").mkdir()
+    with login(lab.facts(root)) as sftp:
+        assert list(builds(at(server, sftp))) == [NEW]
+        assert {entry.name for entry in folder.iterdir()} == {NEW, f".removed.{OLD}", ".removed.by-hand"}
+        sweep(at(server, sftp))
+    assert {entry.name for entry in folder.iterdir()} == {NEW, ".removed.by-hand"}
 
 
 def test_an_account_that_may_only_read_removes_nothing(

@@ -174,12 +174,38 @@ def test_too_little_room_is_refused_before_anything_is_written(
 ) -> None:
     old = rdo.aged(others(1)[0], 9)
     monkeypatch.setattr(engine, "MARGIN", 2**60)
-    with pytest.raises(PreflightError) as refused:
-        fetch(replace(wanted, keep=1), rdo)
+    with pytest.raises(PreflightError, match="is refused, nothing was changed") as refused:
+        fetch(wanted, rdo)
     (problem,) = refused.value.problems
     assert problem.startswith(f"image server internal: {rdo.cache} has room for ")
     assert f"{len(rdo.uploaded(build))} are left to copy and {2**60} are to stay free; make room" in problem
     assert [entry.name for entry in rdo.cache.iterdir()] == [old.name]
+
+
+def test_old_builds_make_room_first(
+    rdo: Internal, wanted: Fetch, build: DlrnHash, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = rdo.aged(others(1)[0], 9)
+
+    def room(_: object) -> int:
+        return 0 if old.exists() else 2**60
+
+    monkeypatch.setattr(engine, "free_space", room)
+    done = fetch(replace(wanted, keep=1), rdo)
+    assert (done.copied, done.removed) == ((CENTOS,), (old.name,))
+    old = rdo.aged(others(1)[0], 9)
+    monkeypatch.setattr(engine, "MARGIN", 2**62)
+    (rdo.cache / build.full_hash / f"{CENTOS}.md5").unlink()
+    with pytest.raises(PreflightError, match="is refused, 1 old builds were removed; 1 problem"):
+        fetch(replace(wanted, keep=1), rdo)
+
+
+def test_an_md5_that_the_target_lost_is_no_obstacle(rdo: Internal, wanted: Fetch, build: DlrnHash) -> None:
+    """A machine that lost its power may have stored a name and nothing behind it."""
+    fetch(wanted, rdo)
+    (rdo.cache / build.full_hash / f"{CENTOS}.md5").write_text("")
+    assert fetch(wanted, rdo).copied == (CENTOS,)
+    assert fetch(wanted, rdo).already == 1
 
 
 def test_a_server_that_does_not_tell_its_room_gets_the_images_with_a_note(
@@ -251,6 +277,14 @@ def test_a_link_that_comes_to_name_an_old_build_meanwhile_saves_it(
     done = fetch(replace(wanted, keep=1), rdo)
     assert (done.copied, done.removed) == ((CENTOS,), ())
     assert done.notes == (f"image server internal: {old.name} stays: a link names it by now",)
+
+
+def test_a_build_that_is_being_promoted_stays(rdo: Internal, wanted: Fetch) -> None:
+    first, second = (rdo.aged(each, hours) for hours, each in enumerate(others(2), start=1))
+    asked = iter([{first.name}, {first.name, second.name}])
+    done = fetch(replace(wanted, keep=1), rdo, lambda: next(asked))
+    assert (done.copied, done.removed) == ((CENTOS,), ())
+    assert done.notes == (f"image server internal: {second.name} stays: it is being promoted by now",)
 
 
 def test_what_cannot_be_cleaned_up_holds_back_no_build(

@@ -17,6 +17,9 @@ from rdo_promoter.model.build import is_full_hash
 #: OpenSSH's own request, for which paramiko has no method.
 _STATVFS = "statvfs@openssh.com"
 
+#: What the name of a folder begins with that is being removed.
+_ASIDE = ".removed."
+
 
 def free_space(server: ImageServer) -> int | None:
     """Return how many bytes the login may still write below the root, None when the server does not tell.
@@ -65,7 +68,8 @@ def builds(server: ImageServer) -> dict[str, int]:
 def remove_build(server: ImageServer, folder: str, images: Collection[str]) -> tuple[str, ...]:
     """Remove a build's images and then its folder, or nothing at all; return what in it nobody knows.
 
-    Cut anywhere, what is left is removed by the next try.
+    The folder goes aside first: half removed it would be the newest build of all, by the time at which
+    something in it changed. Cut anywhere, `sweep` removes what is left.
 
     :param folder: the build's folder.
     :param images: files that may be in it, each with its ``.md5``.
@@ -82,8 +86,22 @@ def remove_build(server: ImageServer, folder: str, images: Collection[str]) -> t
         ]
         if unknown:
             return tuple(sorted(unknown))
-        # An .md5 vouches for the file beside it, so it goes first.
-        for name in sorted((entry.filename for entry in entries), key=lambda name: not name.endswith(".md5")):
-            sftp_files.remove(server.sftp, posixpath.join(path, name))
-        server.sftp.rmdir(path)
+        aside = posixpath.join(server.root, f"{_ASIDE}{folder}")
+        server.sftp.posix_rename(path, aside)
+        _remove(server, aside)
     return ()
+
+
+def sweep(server: ImageServer) -> None:
+    """Remove what removals that were cut off have left."""
+    with sftp_errors(server.what("clean up", server.root)):
+        for name in server.sftp.listdir(server.root):
+            if name.startswith(_ASIDE) and is_full_hash(name.removeprefix(_ASIDE)):
+                _remove(server, posixpath.join(server.root, name))
+
+
+def _remove(server: ImageServer, path: str) -> None:
+    """Remove a folder that went aside, because all in it was known."""
+    for name in server.sftp.listdir(path):
+        sftp_files.remove(server.sftp, posixpath.join(path, name))
+    server.sftp.rmdir(path)

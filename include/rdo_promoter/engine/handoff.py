@@ -6,8 +6,8 @@ to the build, and what lies under the build's hash. So the same is collected whe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from rdo_promoter.clients.dlrn import DlrnClient
@@ -33,6 +33,7 @@ class Scope:
     :param registries: where their digests are looked up.
     :param images: image files.
     :param servers: image servers that have them.
+    :param own_images: the image files on servers that have others.
     :param jobs: jobs that a stage of the release requires.
     """
 
@@ -42,6 +43,7 @@ class Scope:
     images: tuple[str, ...]
     servers: tuple[str, ...]
     jobs: frozenset[str]
+    own_images: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def promotion_row(dlrn: DlrnClient, build: Build, label: str) -> PromotionRow:
@@ -137,7 +139,7 @@ def _images(
 ) -> Iterable[ImageFile]:
     with services.server(name) as server:
         files = server.files(build.full_hash) or {}
-        for image in scope.images:
+        for image in scope.own_images.get(name, scope.images):
             file = server.layout.file(image)
             path = server.build_path(build.full_hash, file)
             try:

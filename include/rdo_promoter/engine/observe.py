@@ -110,13 +110,14 @@ def missing_root(server: ImageServer) -> str | None:
 
 
 def observe_images(
-    server: ImageServer, folder: str, names: Iterable[str], *, checksums: bool
+    server: ImageServer, folder: str, names: Iterable[str], *, checksums: bool, filled_by_us: bool = False
 ) -> dict[str, ImageState]:
     """Read the image files in a build's folder.
 
     :param folder: the folder's name.
     :param names: the images as the release file names them.
     :param checksums: read every image file whole; without, its presence alone is looked at.
+    :param filled_by_us: a file whose ``.md5`` is unusable is copied again: nobody else mends it.
     """
     files = server.files(folder) or {}
     images = {}
@@ -124,19 +125,19 @@ def observe_images(
         file = server.layout.file(image)
         size, declared, actual = files.get(file), None, None
         if size is not None:
-            declared = _declared_md5(server, folder, file)
+            declared = _declared_md5(server, folder, file, filled_by_us=filled_by_us or server.layout.mirror)
             # Without a declared checksum there is nothing to compare with: the file is read for nothing.
             actual = server.md5(folder, file) if checksums and declared else declared
         images[image] = ImageState(size, declared, actual)
     return images
 
 
-def _declared_md5(server: ImageServer, folder: str, file: str) -> str | None:
+def _declared_md5(server: ImageServer, folder: str, file: str, *, filled_by_us: bool) -> str | None:
     try:
         return server.declared_md5(folder, file)
     except AnswerError:
-        if server.layout.mirror:
-            return None  # nobody waits for somebody else to mend it: the file is copied again
+        if filled_by_us:
+            return None
         raise
 
 

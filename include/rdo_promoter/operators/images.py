@@ -7,6 +7,7 @@ from typing import Any
 from airflow.sdk import Context
 
 from rdo_promoter.engine.fetch import Fetch, fetch, look
+from rdo_promoter.hooks.ledger import ledger
 from rdo_promoter.operators.base import PromoterOperator, Result, is_dry_run, run_build
 
 
@@ -26,7 +27,7 @@ class FetchImagesOperator(PromoterOperator):
         wanted = Fetch(build=run_build(context), **self.wanted)
         if is_dry_run(context):
             return self._look(wanted)
-        done = fetch(wanted, self.services)
+        done = fetch(wanted, self.services, self._under_way)
         self._warn(wanted, done.notes)
         return {
             "copied": list(done.copied),
@@ -36,13 +37,18 @@ class FetchImagesOperator(PromoterOperator):
             "notes": list(done.notes),
         }
 
+    def _under_way(self) -> frozenset[str]:
+        """Return the builds that promotions work on: planned, and neither completed nor given up."""
+        return frozenset(plan.build.full_hash for plan in ledger().unfinished(self.dag_id))
+
     def _look(self, wanted: Fetch) -> Result:
-        would, short = look(wanted, self.services), wanted.build.short
+        would, short = look(wanted, self.services, self._under_way), wanted.build.short
         for change in would.copies:
             self.log.info("%s dry run: would copy %s to %s", short, change.image, wanted.target)
         for folder in would.outdated:
             self.log.info("%s dry run: would remove %s on %s", short, folder, wanted.target)
-        problems = [f"would be refused: {problem}" for problem in would.problems]
+        refused = (*would.problems, *filter(None, [would.no_room]))
+        problems = [f"would be refused: {problem}" for problem in refused]
         self._warn(wanted, (*problems, *would.notes))
         return {
             "dry_run": True,

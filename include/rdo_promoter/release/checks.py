@@ -119,9 +119,18 @@ def _check_zuul(release: ReleaseFile) -> Iterable[Problem]:
 
 
 def _check_fetches(release: ReleaseFile) -> Iterable[Problem]:
-    """Refuse a copy of images onto themselves: old builds would be removed where they come from."""
-    servers = release.image_servers
+    """Refuse a copy of images onto themselves, whose old builds would be removed, and two to one place."""
+    servers, filled = release.image_servers, dict[tuple[str, str], str]()
     for path, step in _steps(release):
+        if isinstance(step, FetchImages) and step.to in servers:
+            place = servers[step.to].connection, release.image_root(step.to)
+            if place in filled:
+                yield Problem(
+                    (*path, "to"),
+                    f"{filled[place]} fills that folder already, and both would count on the same room: name "
+                    "all `images:` there, and remove this step",
+                )
+            filled.setdefault(place, spell(path))
         if isinstance(step, FetchImages) and step.from_ != step.to and {step.from_, step.to} <= set(servers):
             places = {(servers[name].connection, release.image_root(name)) for name in (step.from_, step.to)}
             if len(places) == 1:

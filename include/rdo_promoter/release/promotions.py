@@ -32,8 +32,20 @@ def stage_facts(release: Release, stage: Stage) -> StageFacts:
         containers=release.container_names,
         container_source=release.containers.source if release.containers else None,
         images=tuple(release.images),
+        own_images=_own_images(release, stage.source),
         known_files=tuple(dict.fromkeys((*release.images, *_named_files(release)))),
     )
+
+
+def _own_images(release: Release, label: str) -> dict[str, tuple[str, ...]]:
+    """Return the image files on servers that hold others than the release's when a label names a build."""
+    promotes = filter(None, map(promote_step, release.stages))
+    return {
+        name: tuple(images)
+        for step in promotes
+        if step.label == label
+        for name, images in step.images.items()
+    }
 
 
 def _named_files(release: Release) -> Iterator[str]:

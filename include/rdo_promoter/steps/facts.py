@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ class StageFacts:
     :param containers: the containers' names.
     :param container_source: the registry that CI's build job pushes to.
     :param images: the image files of a build.
+    :param own_images: the image files on servers that hold others, for the label that the stage starts from.
     :param known_files: all files that a step of the release puts into a build's folder or looks for there.
     """
 
@@ -28,6 +29,7 @@ class StageFacts:
     containers: tuple[str, ...]
     container_source: str | None
     images: tuple[str, ...]
+    own_images: Mapping[str, tuple[str, ...]]
     known_files: tuple[str, ...]
 
     def coordinates(self, label: str, **more: Sequence[str]) -> dict[str, Any]:

@@ -95,6 +95,7 @@ class HandOff(Step):
                     containers=context.containers,
                     registries=self.registries or source,
                     images=context.images,
+                    own_images=context.own_images,
                     servers=self.store_on,
                     jobs=context.release_jobs,
                 ),
