@@ -48,6 +48,7 @@ with DAG(
                 container_source=None,
                 images=(),
                 own_images={},
+                criteria=(),
                 known_files=(),
                 services=ConnectionServices("dlrn_load", "http://not-asked.example"),
                 promoted_label=None,

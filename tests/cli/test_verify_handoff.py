@@ -107,6 +107,7 @@ def test_another_key_is_refused(file: Path, key: Path, capsys: pytest.CaptureFix
     ("content", "said"),
     [
         (b"no JSON", "it is no JSON"),
+        ('{"record": {}, "key_id": "x", "signature": "\u00e9"}'.encode(), "its signature is no base64"),
         (b'{"a": 1}', "the envelope lacks"),
         (KEY.sign({"format": "rdo-handoff/2"}).to_bytes(), "this version knows 'rdo-handoff/1'"),
     ],

@@ -84,6 +84,13 @@ def test_a_token_lets_in_as_well(fake: FakeReceiver, make: Make) -> None:
     assert fake.kept == {}
 
 
+def test_who_knows_a_hand_off_that_cannot_exist_is_no_receiver(fake: FakeReceiver, make: Make) -> None:
+    """A page that answers whatever is asked."""
+    fake.broken = (200, {"welcome": "here"})
+    with pytest.raises(ConfigError, match="so it is no receiver of hand-offs: check the address in"):
+        make().check_login()
+
+
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 503])
 def test_what_may_pass_is_tried_again(fake: FakeReceiver, make: Make, status: int) -> None:
     fake.broken = (status, {"reason": "later"})

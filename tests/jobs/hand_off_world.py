@@ -20,13 +20,14 @@ from rdo_promoter.model.decisions import Answer, Answered
 from rdo_promoter.model.handoff import Handoff, read_envelope, read_handoff
 from rdo_promoter.model.ledger import Promoted
 from rdo_promoter.model.promotions import PromotionRow
+from rdo_promoter.model.verdict import Criteria
 from rdo_promoter.operators.handoff import HandOffOperator, Way, handoff_asset
 from tests.engine.rdo import CONTAINERS, IMAGES, Rdo
 from tests.jobs.desk import Desk
 
 DAG_ID = "centos7-master"
 REGISTRIES = ("rdo", "dockerhub")
-JOBS = ("standalone", "scenario001", "container-build")
+JOBS = ("standalone", "scenario001", "container-build", "replaced")
 Connect = Callable[[str, dict[str, Any]], None]
 
 
@@ -63,7 +64,7 @@ class World:
             registries=REGISTRIES,
             images=IMAGES,
             servers=("images",),
-            jobs=frozenset(JOBS),
+            criteria=(Criteria(JOBS, {"replaced": ("standalone",)}),),
         )
         with DAG(DAG_ID):
             before = EmptyOperator(task_id="approve")

@@ -40,10 +40,16 @@ class World:
     def __init__(self) -> None:
         self.now = NOW
         self.labels = Labels()
+        self.silent: Exception | None = None
         self.asked: list[Question] = []
 
     def votes(self, *_: object) -> Any:
-        return SimpleNamespace(ask=lambda: Votes((), self.now, Standing(NEW, 5)), close=lambda: None)
+        def ask() -> Votes:
+            if self.silent:
+                raise self.silent
+            return Votes((), self.now, Standing(NEW, 5))
+
+        return SimpleNamespace(ask=ask, close=lambda: None)
 
     def who(self, *_: object) -> Any:
         return SimpleNamespace(ask=lambda: self.labels, close=lambda: None)
@@ -153,6 +159,14 @@ def test_a_question_that_was_closed_by_what_is_no_more_stays_open(world: World) 
     with pytest.raises(TaskDeferred) as waits:
         operator().execute_complete(context(), {"closed": True}, until=world.now + 1)
     assert waits.value.kwargs == {"until": world.now + 1}
+
+
+def test_a_service_that_does_not_answer_when_the_time_is_over_does_not_grant_it_again(world: World) -> None:
+    world.silent = ServiceError("DLRN does not answer")
+    with pytest.raises(TaskDeferred) as waits:
+        operator().execute_complete(context(), {"closed": True}, until=world.now)
+    assert waits.value.kwargs == {"until": world.now}
+    assert world.asked == []
 
 
 @pytest.mark.parametrize("event", [{"closed": True}, answer(Answer.APPROVE)])

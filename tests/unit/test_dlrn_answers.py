@@ -219,6 +219,8 @@ VERSIONS = (
 def test_versions_csv() -> None:
     nova = Package("nova", "https://nova", "1a", "https://nova,distgit", "2b", "nova-1-1", "SUCCESS")
     assert dlrn_answers.versions_csv(VERSIONS, WHERE) == (nova,)
+    never = VERSIONS + VERSIONS.splitlines()[1].replace("SUCCESS", "FAILED").replace("nova-1-1", "") + "\n"
+    assert [each.nvr for each in dlrn_answers.versions_csv(never, WHERE)] == ["nova-1-1", ""]
     # Older servers know fewer columns.
     older = VERSIONS.replace("Component,Extended Sha,", "").replace("None,None,", "")
     assert dlrn_answers.versions_csv(older.replace("\n", "\r\n"), WHERE) == (nova,)

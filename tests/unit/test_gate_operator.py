@@ -171,6 +171,17 @@ def test_waiting_on_moves_the_deadline_and_then_it_asks_again(world: World) -> N
     assert len(world.asked) == 2
 
 
+def test_a_deadline_that_moves_while_the_question_is_open_is_waited_for(world: World) -> None:
+    """The release file was edited, or another run of the build waits on."""
+    here = context()
+    world.now = LATE
+    later = waits(lambda: world.gate().execute(here))
+    longer = world.gate(within=WITHIN + 2 * 86_400)
+    assert waits(lambda: longer.execute_complete(here, {"call": "late"}, **later)) == {
+        "asked": {"jobs": ["a", "b"], "until": SINCE + WITHIN + 2 * 86_400}
+    }
+
+
 def test_who_gives_the_build_up_ends_it_until_a_person_clears_the_gate(world: World) -> None:
     task, here = world.gate(), context()
     world.now = LATE

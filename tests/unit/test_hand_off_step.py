@@ -60,10 +60,11 @@ def test_the_task_has_what_the_step_names_and_no_other_connections(tmp_path: Pat
         registries=("rdo", "quay"),
         images=("overcloud-full.tar", "ironic-python-agent.tar"),
         servers=("images",),
-        jobs=made.scope.jobs,
+        criteria=made.scope.criteria,
     )
     assert "openstack-nova-api" in made.scope.containers
-    assert {"standalone", "weirdo-packstack"} <= made.scope.jobs
+    required = {job for criteria in made.scope.criteria for job in criteria.jobs}
+    assert {"standalone", "weirdo-packstack"} <= required
     assert list(made.services.servers) == ["images"]
     assert made.way == Way("handoff_key", "osp_builds", 86_400)
     (asset,) = made.outlets

@@ -141,7 +141,10 @@ def attempts(response: requests.Response) -> int:
 
 def safe_url(url: str) -> str:
     """Return the URL without user and password, so that it can stand in a message."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "an address that cannot be read"
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
-_REMOVED = "another try to write it has removed what this one wrote"
+_REMOVED = "another try to write it has removed what this one wrote, or completed it"
 
 
 def copy_image(source: ImageServer, target: ImageServer, folder: str, image: str, md5: str) -> int:

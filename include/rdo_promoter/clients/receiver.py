@@ -102,10 +102,15 @@ class Receiver:
         """Ask for a hand-off that cannot exist; nothing is changed.
 
         :raises AuthError: when the login is refused.
+        :raises ConfigError: when it is no receiver: that one knows of none.
         """
         response = self._send("GET", f"{self.url}/{_NO_KEY}")
         if response.status_code != 404:
             self._read(response)
+            raise ConfigError(
+                f"{safe_url(self.url)} has a hand-off that cannot exist, so it is no receiver of hand-offs: "
+                f"check the address in {self._source}"
+            )
 
     def post(self, key: str, content: bytes) -> Said:
         """Hand off, and return what the receiver says at once; one that has it already is as good.

@@ -20,7 +20,8 @@ from rdo_promoter.model.handoff import Approval, CiResult, Container, Handoff, I
 from rdo_promoter.model.ledger import Promoted
 from rdo_promoter.model.promotions import PromotionRow
 from rdo_promoter.model.text import one_line
-from rdo_promoter.model.votes import Vote, counting_votes
+from rdo_promoter.model.verdict import Criteria, JobState, judge
+from rdo_promoter.model.votes import Vote
 from rdo_promoter.model.waivers import Waiver
 
 
@@ -34,7 +35,7 @@ class Scope:
     :param images: image files.
     :param servers: image servers that have them.
     :param own_images: the image files on servers that have others.
-    :param jobs: jobs that a stage of the release requires.
+    :param criteria: what the stages up to the promotion require.
     """
 
     label: str
@@ -42,7 +43,7 @@ class Scope:
     registries: tuple[str, ...]
     images: tuple[str, ...]
     servers: tuple[str, ...]
-    jobs: frozenset[str]
+    criteria: tuple[Criteria, ...]
     own_images: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -155,12 +156,16 @@ def _images(
 
 
 def _waived(scope: Scope, votes: Iterable[Vote], waivers: Iterable[Waiver]) -> tuple[WaivedJob, ...]:
-    """Return the waivers of required jobs that had not passed: others have decided nothing."""
-    counting = counting_votes(votes)
-    passed = {job for job, vote in counting.items() if vote.success}
+    """Return the waivers that counted: others have decided nothing, and may have been written later."""
+    votes, waivers = tuple(votes), tuple(waivers)
+    counted = (
+        result.waiver
+        for criteria in scope.criteria
+        for result in judge(criteria, votes, waivers).in_state(JobState.WAIVED)
+    )
     found = {
         WaivedJob(one_line(each.job), one_line(each.by), one_line(each.reason), each.expires)
-        for each in waivers
-        if each.job in scope.jobs - passed
+        for each in counted
+        if each is not None
     }
     return tuple(sorted(found))

@@ -196,7 +196,13 @@ def _obstacles(
     """Yield what is in the way besides jobs."""
     if mark := decisions.marked_bad(build.full_hash):
         yield describe(mark)
-    yield from refusals(decisions, build.full_hash, approvals=subject.approvals, gates=subject.gates)
+    yield from refusals(
+        decisions,
+        build.full_hash,
+        approvals=subject.approvals,
+        gates=subject.gates,
+        since=held.entered if held else 0,
+    )
     if held is None:
         yield f"it never held {subject.candidate_label}, so CI has not tested it"
     soak = max((wait.criteria.soak for wait in subject.waits.values()), default=0)

@@ -6,7 +6,6 @@ All of a record are facts that stay as they are: made again, it is the same, byt
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -265,7 +264,7 @@ def read_envelope(content: bytes) -> Envelope:
     key_id, signature = (_typed(name, data[name], str) for name in ("key_id", "signature"))
     try:
         return Envelope(data["record"], key_id, base64.b64decode(signature, validate=True))
-    except binascii.Error as error:
+    except ValueError as error:  # binascii.Error, and what is not ASCII
         raise ConfigError(f"its signature is no base64: {error}") from error
 
 

@@ -7,9 +7,16 @@ from collections.abc import Iterable, Iterator
 from rdo_promoter.model.clock import utc
 from rdo_promoter.model.decisions import Decisions
 
+_GIVEN_UP = "given up"
+
 
 def refusals(
-    decisions: Decisions, full_hash: str, *, approvals: Iterable[str] = (), gates: Iterable[str] = ()
+    decisions: Decisions,
+    full_hash: str,
+    *,
+    approvals: Iterable[str] = (),
+    gates: Iterable[str] = (),
+    since: int = 0,
 ) -> Iterator[str]:
     """Yield who refused a build, where, when and why: one line each.
 
@@ -17,10 +24,13 @@ def refusals(
     :param full_hash: the build.
     :param approvals: the tasks that ask for an approval.
     :param gates: the gates; one that a person gave the build up at stays failed when a rerun passes later.
+    :param since: the build's newest entry into CI, seconds since the epoch: testing it again undoes what
+        gave it up before.
     """
-    asked = {**dict.fromkeys(approvals, "not approved"), **dict.fromkeys(gates, "given up")}
+    asked = {**dict.fromkeys(approvals, "not approved"), **dict.fromkeys(gates, _GIVEN_UP)}
     for task, what in asked.items():
-        if answer := decisions.rejected(full_hash, task):
+        answer = decisions.rejected(full_hash, task)
+        if answer and not (what == _GIVEN_UP and answer.at < since):
             why = answer.reason or "no reason given"
             yield f"{full_hash} is {what} at {task}: {answer.by} decided so at {utc(answer.at)}: {why}"
 

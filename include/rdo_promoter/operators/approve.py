@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowFailException
 
+from rdo_promoter.errors import TransientError
 from rdo_promoter.hooks.decisions import DecisionsReader
 from rdo_promoter.hooks.ledger import ledger
 from rdo_promoter.model.build import Build
@@ -97,8 +98,14 @@ class ApproveOperator(PromoterOperator):
     def _answered(self, context: Context, reply: Reply | None, until: int) -> Result:
         build = run_build(context)
         if reply is None:
-            if self._look(context, build).votes.now < until:
-                # What closed the question is no more, a mark that was lifted for example.
+            try:
+                still_open = self._look(context, build).votes.now < until
+            except TransientError as error:
+                # A try would ask anew, for the whole time again.
+                self.log.warning("%s %s; waiting goes on", build.short, one_line(str(error)))
+                still_open = True
+            if still_open:
+                # What closed the question may be no more, a mark that was lifted for example.
                 return self._wait(build, until)
             close(context)
             raise self._refused(

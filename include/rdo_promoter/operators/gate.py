@@ -141,7 +141,10 @@ class GateOperator(PromoterOperator):
         if finding.late:
             self._check_not_given_up(context, build, known)
             asked = self._ask(context, build, finding, asked)
-        if not asked.jobs:
+        elif asked.jobs:
+            # The deadline has moved while the question was open: to look at the old one again would not end.
+            asked = Asked(asked.jobs, max(asked.until, finding.until))
+        else:
             self.log.info("%s waits until %s", build.short, utc(finding.until))
         return self._wait(build, asked, doomed_said=said)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ from rdo_promoter.model.handoff import Handoff, stored_as
 from rdo_promoter.model.promotion import label_uri
 from rdo_promoter.model.promotions import PromotionRow
 from rdo_promoter.operators import started
-from rdo_promoter.operators.base import Result, fail, is_dry_run, run_build
+from rdo_promoter.operators.base import Result, fail, is_dry_run, run_build, skip
 from rdo_promoter.operators.kept import PatientOperator
 from rdo_promoter.triggers.handoff import HandoffTrigger
 
@@ -79,6 +80,10 @@ class HandOffOperator(PatientOperator):
     def act(self, context: Context) -> Result | None:
         """Collect, sign, store and post."""
         build, label = run_build(context), self.scope.label
+        if (posted := self._posted(context)) and not is_dry_run(context):
+            # An earlier try: the label may have moved on since, and that is no reason any more.
+            with suppress(NotFoundError):
+                return self._ask(context, posted)
         row = promotion_row(self.services.dlrn, build, label)
         self.heed(context, build, label)
         # What cannot be signed or posted is not stored either.
@@ -89,8 +94,9 @@ class HandOffOperator(PatientOperator):
             for line in record.lines():
                 self.log.info("%s   %s", build.short, line)
             if is_dry_run(context):
-                self.log.info("%s dry run: nothing was stored or posted", build.short)
-                return {"dry_run": True, "sha256": record.key}
+                context["ti"].xcom_push(key="dry_run", value={"sha256": record.key})
+                # A success would be an event of the asset.
+                raise skip(context, "dry run: nothing was stored or posted")
             # Once more, right before it goes out: to look at everything may have taken minutes.
             promotion_row(self.services.dlrn, build, label)
             content = key.sign(record.to_json()).to_bytes()
@@ -112,12 +118,18 @@ class HandOffOperator(PatientOperator):
         :param event: that it has rung.
         :param key: the hand-off's key.
         """
+        return self.guarded(context, lambda: self._ask(context, key))
 
-        def ask() -> Result | None:
-            with HandoffReceiverHook(self.way.receiver_conn_id).get_conn() as receiver:
-                return self._settle(context, key, receiver.state(key))
+    def _ask(self, context: Context, key: str) -> Result | None:
+        with HandoffReceiverHook(self.way.receiver_conn_id).get_conn() as receiver:
+            return self._settle(context, key, receiver.state(key))
 
-        return self.guarded(context, ask)
+    def _posted(self, context: Context) -> str | None:
+        """Return the key of what an earlier try has posted and waits for; a person's clear posts anew."""
+        kept = context["task_state_store"].get(_WAIT)
+        if isinstance(kept, dict) and kept.get("life") == int(context["ti"].max_tries):
+            return str(kept["key"])
+        return None
 
     def _collect(self, context: Context, row: PromotionRow) -> Handoff:
         promoted = ledger().promoted(row, self.dag_id)

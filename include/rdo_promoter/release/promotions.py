@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rdo_promoter.model.build import Build
 from rdo_promoter.model.handoff import stored_as
 from rdo_promoter.model.promotion import Promotion
+from rdo_promoter.model.verdict import Criteria
 from rdo_promoter.release.models import Release, Stage
 from rdo_promoter.steps import Approve, FetchImages, HandOff, Promote, WaitFor
 from rdo_promoter.steps.facts import StageFacts
@@ -33,6 +34,7 @@ def stage_facts(release: Release, stage: Stage) -> StageFacts:
         container_source=release.containers.source if release.containers else None,
         images=tuple(release.images),
         own_images=_own_images(release, stage.source),
+        criteria=tuple(_criteria(release, stage.source)),
         known_files=tuple(dict.fromkeys((*release.images, *_named_files(release)))),
     )
 
@@ -46,6 +48,14 @@ def _own_images(release: Release, label: str) -> dict[str, tuple[str, ...]]:
         if step.label == label
         for name, images in step.images.items()
     }
+
+
+def _criteria(release: Release, label: str) -> Iterator[Criteria]:
+    """Yield what the stages require up to the one that promotes to a label; nothing when none does."""
+    labels = [step.label if (step := promote_step(stage)) else None for stage in release.stages]
+    last = labels.index(label) + 1 if label in labels else 0
+    for stage in release.stages[:last]:
+        yield from (step.criteria(stage.policy) for step in stage.steps if isinstance(step, WaitFor))
 
 
 def _named_files(release: Release) -> Iterator[str]:

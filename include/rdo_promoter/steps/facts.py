@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rdo_promoter.model.verdict import Criteria
 from rdo_promoter.steps.base import Step
 
 
@@ -20,6 +21,7 @@ class StageFacts:
     :param container_source: the registry that CI's build job pushes to.
     :param images: the image files of a build.
     :param own_images: the image files on servers that hold others, for the label that the stage starts from.
+    :param criteria: what the stages require up to the one that promotes to the label the stage starts from.
     :param known_files: all files that a step of the release puts into a build's folder or looks for there.
     """
 
@@ -30,6 +32,7 @@ class StageFacts:
     container_source: str | None
     images: tuple[str, ...]
     own_images: Mapping[str, tuple[str, ...]]
+    criteria: tuple[Criteria, ...]
     known_files: tuple[str, ...]
 
     def coordinates(self, label: str, **more: Sequence[str]) -> dict[str, Any]:

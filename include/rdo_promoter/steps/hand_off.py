@@ -97,7 +97,7 @@ class HandOff(Step):
                     images=context.images,
                     own_images=context.own_images,
                     servers=self.store_on,
-                    jobs=context.release_jobs,
+                    criteria=context.criteria,
                 ),
                 way=Way(self.key, self.receiver, self.acknowledged_within),
                 asset=handoff_asset(context.dag_id, context.services.repo_url, context.source),
