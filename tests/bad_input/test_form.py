@@ -13,7 +13,7 @@ from lab import dlrn as lab_dlrn
 from lab.lab import Lab
 from rdo_promoter.model.promotions import PromotionRow
 from rdo_promoter.operators.source import PinBuildOperator
-from tests.unit.test_operators import Ti, context, made
+from tests.unit.tasks import Ti, context, made
 
 pytestmark = pytest.mark.lab
 

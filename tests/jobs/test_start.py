@@ -22,7 +22,7 @@ from rdo_promoter.model.build import DlrnHash
 from rdo_promoter.model.jobs import ID_NAME
 from rdo_promoter.operators.source import StartStageOperator
 from tests.recorded.zuul import PIPELINE, TENANT, RecordedZuul
-from tests.unit.test_operators import Ti, context
+from tests.unit.tasks import Ti, context
 
 pytestmark = pytest.mark.lab
 

@@ -31,7 +31,7 @@ from tests.engine.rdo import CONTAINERS, IMAGES, PUSH_TO
 from tests.regression.start import COPIES, begun, promoted
 from tests.regression.watch import reading
 from tests.unit.releases import changed, write
-from tests.unit.test_operators import Ti, context
+from tests.unit.tasks import Ti, context
 
 pytestmark = pytest.mark.lab
 

@@ -19,7 +19,7 @@ from rdo_promoter.operators.hold import HOLDERS, Claim, Group, holder_key, read_
 from rdo_promoter.sentinel.unfinished import UnfinishedOperator
 from tests.unit.releases import GOOD, write
 from tests.unit.strategies import build_number
-from tests.unit.test_operators import Store, Ti
+from tests.unit.tasks import Store, Ti
 
 REPO = "https://dlrn.example.org/centos9-good"
 BUILD, NOW = build_number(2), 1_000_000

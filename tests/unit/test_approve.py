@@ -27,8 +27,8 @@ from rdo_promoter.triggers.approval import ApprovalTrigger
 from rdo_promoter.triggers.outcome import Labels, Votes
 from tests.unit.releases import GOOD, problems, write
 from tests.unit.strategies import build_number
+from tests.unit.tasks import NEW, Ti, context
 from tests.unit.terms import terms
-from tests.unit.test_operators import NEW, Ti, context
 
 DAG, TASK, NOW = "centos7-test", "upstream.approve", 2_000_000
 TERMS = terms(jobs=(), gate=TASK)

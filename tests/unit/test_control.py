@@ -26,7 +26,7 @@ from rdo_promoter.model.waivers import Waiver
 from rdo_promoter.release import Release, load_release
 from tests.unit.releases import write
 from tests.unit.strategies import build_number
-from tests.unit.test_operators import Ti, context
+from tests.unit.tasks import Ti, context
 
 NOW = parse_time("2026-11-24T12:00Z")
 LATER = "2026-12-01T12:00Z"

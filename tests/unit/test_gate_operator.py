@@ -20,8 +20,8 @@ from rdo_promoter.operators.gate import GateOperator
 from rdo_promoter.operators.question import Question
 from rdo_promoter.triggers.outcome import Labels, Votes
 from tests.unit.strategies import build_number
+from tests.unit.tasks import NEW, Ti, context
 from tests.unit.terms import WITHIN, terms
-from tests.unit.test_operators import NEW, Ti, context
 
 DAG, GATE, SINCE = "centos7-test", "upstream.wait_for.gate", 2_000_000
 LATE = SINCE + WITHIN

@@ -19,7 +19,7 @@ from rdo_promoter.errors import (
 from rdo_promoter.model.holding import Held, PackageRow, holding
 from rdo_promoter.operators.consistent import TellHoldingOperator
 from tests.unit.strategies import build_number
-from tests.unit.test_operators import Ti, context, made
+from tests.unit.tasks import Ti, context, made
 
 URL = "https://trunk.example.org/centos7-master"
 HELD = holding([PackageRow("nova", "FAILED", 2, build_number(1)), PackageRow("heat", "RETRY", 1)], URL)

@@ -30,7 +30,7 @@ from rdo_promoter.operators.candidate import CandidateOperator
 from rdo_promoter.operators.hold import HOLDERS, Claim, HoldOperator
 from rdo_promoter.operators.promotion import PlanOperator
 from rdo_promoter.operators.source import PinBuildOperator
-from tests.unit.test_operators import GROUP, KEY, NEW, OLD, OURS, Dlrn, context, made
+from tests.unit.tasks import GROUP, KEY, NEW, OLD, OURS, Dlrn, context, made
 
 pytestmark = pytest.mark.usefixtures("_world")
 

@@ -15,7 +15,7 @@ from rdo_promoter.model.build import DlrnHash
 from rdo_promoter.model.promotions import PromotionRow
 from rdo_promoter.model.repo_file import RepoFile
 from rdo_promoter.operators.repo_check import CheckRepoOperator
-from tests.unit.test_operators import NEW, OLD, context, made
+from tests.unit.tasks import NEW, OLD, context, made
 
 LABEL = "current-tripleo"
 TREE = "https://trunk.example.org/centos7-master"

@@ -26,7 +26,7 @@ from rdo_promoter.sentinel.unfinished import COMPLETED, UnfinishedOperator
 from tests.unit.releases import GOOD, changed, write
 from tests.unit.sentinel_world import BUILD, CUT, GONE, KEY, NOW, RUN, World, planned
 from tests.unit.strategies import build_number
-from tests.unit.test_operators import Store, Ti
+from tests.unit.tasks import Store, Ti
 
 
 @pytest.fixture(autouse=True)
